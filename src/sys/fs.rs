@@ -1,0 +1,66 @@
+//! Files: private directories, atomic replacement.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::base::{Error, Result};
+
+/// Makes a directory (and its parents) that only its owner may enter.
+pub(crate) fn private_dir(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::io(format!("create directory `{}`", path.display()), &e))
+}
+
+/// Makes a directory private that may exist with other permissions.
+pub(crate) fn ensure_private_dir(path: &Path) -> Result<()> {
+    private_dir(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+        .map_err(|e| Error::io(format!("make directory `{}` private", path.display()), &e))
+}
+
+/// Replaces a file as a whole: after a crash it holds the old bytes or the new ones, never a mixture.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let doing = || format!("write `{}`", path.display());
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = parent.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        File::open(parent)?.sync_all()
+    };
+    write().map_err(|e| {
+        drop(std::fs::remove_file(&temporary));
+        Error::io(doing(), &e)
+    })
+}
+
+/// Opens a log for appending, readable by its owner only.
+pub(crate) fn open_append(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| Error::io(format!("open `{}` for appending", path.display()), &e))
+}
+
+/// Reads a file as text; `None` when it does not exist.
+pub(crate) fn read_optional(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("read `{}`", path.display()), &e)),
+    }
+}

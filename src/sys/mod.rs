@@ -1,0 +1,8 @@
+//! The only door to the operating system: environment, paths, files, locks, processes, signals.
+
+pub(crate) mod env;
+pub(crate) mod fs;
+pub(crate) mod lock;
+pub(crate) mod paths;
+pub(crate) mod process;
+pub(crate) mod signals;

@@ -1,0 +1,1 @@
+//! Child processes: start detached, watch, stop whole trees. The only file (with transport/) that spawns.

@@ -1,0 +1,1 @@
+//! Termination signals, registered once.
