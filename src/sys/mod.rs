@@ -5,4 +5,5 @@ pub(crate) mod fs;
 pub(crate) mod lock;
 pub(crate) mod paths;
 pub(crate) mod process;
+pub(crate) mod ready;
 pub(crate) mod signals;
