@@ -1,1 +1,23 @@
-//! (filled by its part)
+//! Byte streams to nodes, and the client of the agent that speaks over them.
+//!
+//! A transport only moves bytes: what is said over it is HTTP/2 and belongs to `agent_client`.
+#![warn(clippy::missing_docs_in_private_items)]
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::base::Result;
+
+/// Two-way bytes.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A way to a node.
+pub(crate) trait Transport: Send + Sync {
+    /// Opens a new stream to the node's agent; fails with kind `Unreachable` when there is none to talk to.
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>>;
+
+    /// Returns where it leads, for messages: `node directory /x/y`, `ssh host a`.
+    fn describe(&self) -> String;
+}
