@@ -7,3 +7,4 @@ pub(crate) mod paths;
 pub(crate) mod process;
 pub(crate) mod ready;
 pub(crate) mod signals;
+pub(crate) mod walk;
