@@ -6,8 +6,9 @@ use crate::base::{Error, Kind, Result};
 pub(super) fn fault(doing: &str, source: impl Into<redb::Error>) -> Error {
     match source.into() {
         redb::Error::Io(e) => match Error::io(doing, &e) {
-            full if full.kind() == Kind::StorageFull => full
-                .hint("free some space on the disk that holds the state directory; sky goes on by itself"),
+            full if full.kind() == Kind::StorageFull => full.hint(
+                "free some space on the disk that holds the state directory; sky goes on by itself",
+            ),
             other => other,
         },
         // Every other variant of the engine's (open) enum is a fault of the file or a bug.

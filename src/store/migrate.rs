@@ -48,7 +48,9 @@ pub(super) fn need(tx: &impl Read, migrations: &[Migration]) -> Result<Need> {
         std::cmp::Ordering::Less => Ok(Need::Migrate(version.saturating_sub(1))),
         std::cmp::Ordering::Greater => Err(Error::new(
             Kind::VersionMismatch,
-            format!("the store was written by a newer sky (layout {version}, this one knows {today})"),
+            format!(
+                "the store was written by a newer sky (layout {version}, this one knows {today})"
+            ),
         )
         .hint("start the newer sky again, or use another state directory: `SKY_STATE_DIR`")),
     }

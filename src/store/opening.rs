@@ -21,12 +21,18 @@ pub(super) enum Place {
     File(PathBuf),
     /// A backend of a test, made anew for each opening.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests bring a backend"))]
-    Backend(Arc<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>),
+    Backend(
+        Arc<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>,
+    ),
 }
 
 impl Place {
     /// Opens the store, waiting for nobody.
-    pub(super) fn open(&self, cache_bytes: usize, migrations: &[Migration]) -> Result<redb::Database> {
+    pub(super) fn open(
+        &self,
+        cache_bytes: usize,
+        migrations: &[Migration],
+    ) -> Result<redb::Database> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(cache_bytes);
         let db = match self {
@@ -36,9 +42,7 @@ impl Place {
                 }
                 open_file(path, &builder)?
             }
-            Self::Backend(make) => {
-                make(&builder).map_err(|e| fault("open the store", e))?
-            }
+            Self::Backend(make) => make(&builder).map_err(|e| fault("open the store", e))?,
         };
         let need = guarded("read the store's layout", || {
             let tx = db.begin_read().map_err(|e| fault("read the store", e))?;
@@ -66,7 +70,9 @@ fn bring_up(db: &redb::Database, need: Need, migrations: &[Migration]) -> Result
         return Ok(());
     }
     guarded("bring the store to today's layout", || {
-        let txn = db.begin_write().map_err(|e| fault("write to the store", e))?;
+        let txn = db
+            .begin_write()
+            .map_err(|e| fault("write to the store", e))?;
         let mut tx = WriteTx::new(&txn);
         migrate::bring_up(&mut tx, need, migrations)?;
         tx.finish()?;
@@ -121,7 +127,10 @@ fn open_file(path: &Path, builder: &redb::Builder) -> Result<redb::Database> {
         .map_err(|e| Error::io(&doing, &e))?;
     let length = file.metadata().map_err(|e| Error::io(&doing, &e))?.len();
     if length == 0 {
-        return Err(damaged(path, &Error::new(Kind::Internal, "the file is empty")));
+        return Err(damaged(
+            path,
+            &Error::new(Kind::Internal, "the file is empty"),
+        ));
     }
     let opened = || FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend));
     guarded(&doing, || match opened() {

@@ -33,8 +33,13 @@ pub(crate) trait Read {
     /// Returns the stored bytes at `key`.
     fn get_bytes(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// Visits the entries in `span` until `visit` breaks.
-    fn walk_bytes(&self, table: &'static str, span: &Span, way: Walk, visit: Visit<'_>)
-    -> Result<()>;
+    fn walk_bytes(
+        &self,
+        table: &'static str,
+        span: &Span,
+        way: Walk,
+        visit: Visit<'_>,
+    ) -> Result<()>;
 
     /// Returns the value at `key`.
     fn get<T: Stored>(&self, table: &Table<T>, key: &[u8]) -> Result<Option<T>> {
@@ -126,7 +131,9 @@ impl Read for ReadTx {
         let Some(table) = self.open(table)? else {
             return Ok(None);
         };
-        let value = table.get(key).map_err(|e| fault("read from the store", e))?;
+        let value = table
+            .get(key)
+            .map_err(|e| fault("read from the store", e))?;
         Ok(value.map(|v| v.value().to_vec()))
     }
 

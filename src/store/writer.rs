@@ -71,7 +71,10 @@ where
             (Some(Ok(value)), Ok(())) => Ok(value),
             (Some(Err(own)), _) => Err(own),
             (Some(Ok(_)) | None, Err(error)) => Err(error),
-            (None, Ok(())) => Err(Error::new(Kind::Internal, "a change of the store did not run")),
+            (None, Ok(())) => Err(Error::new(
+                Kind::Internal,
+                "a change of the store did not run",
+            )),
         };
         // Whoever asked may have gone away; the change stands all the same.
         drop(self.reply.send(answer));
@@ -115,7 +118,9 @@ impl Writer {
 
     /// Runs, commits and answers one group.
     fn serve(&self, mut group: Vec<Box<dyn Job>>) {
-        let committed = self.reopen_if_closed().and_then(|()| self.commit(&mut group));
+        let committed = self
+            .reopen_if_closed()
+            .and_then(|()| self.commit(&mut group));
         match committed {
             Ok(hooks) => {
                 for hook in hooks {
@@ -190,7 +195,10 @@ fn is_full(path: &Path) -> bool {
 fn attempt(db: &redb::Database, group: &mut [Box<dyn Job>]) -> Result<Vec<Hook>> {
     let doing = "commit to the store";
     let mut txn = db.begin_write().map_err(|e| fault(doing, e))?;
-    if group.iter().all(|job| job.durability() == Durability::Visible) {
+    if group
+        .iter()
+        .all(|job| job.durability() == Durability::Visible)
+    {
         txn.set_durability(redb::Durability::None)
             .map_err(|e| fault(doing, e))?;
     } else {
