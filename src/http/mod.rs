@@ -2,6 +2,16 @@
 //!
 //! Knows connections, limits and bytes; knows no route, no request and no cluster.
 
+pub(crate) mod body;
+pub(crate) mod conn;
+pub(crate) mod exec;
 pub(crate) mod frames;
+pub(crate) mod guard;
 mod lines;
+pub(crate) mod listen;
+mod logfile;
+mod owner;
+pub(crate) mod serve;
 pub(crate) mod stream;
+pub(crate) mod tail;
+pub(crate) mod unix;

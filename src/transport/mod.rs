@@ -4,14 +4,9 @@
 #![warn(clippy::missing_docs_in_private_items)]
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::base::Result;
-
-/// Two-way bytes.
-pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+pub(crate) use crate::http::conn::ByteStream;
 
 /// A way to a node.
 pub(crate) trait Transport: Send + Sync {
