@@ -2,8 +2,11 @@
 //!
 //! Knows connections, limits and bytes; knows no route, no request and no cluster.
 
+pub(crate) mod answer;
 pub(crate) mod body;
+pub(crate) mod call;
 pub(crate) mod conn;
+mod endpoint;
 pub(crate) mod exec;
 pub(crate) mod frames;
 pub(crate) mod guard;
@@ -14,4 +17,5 @@ mod owner;
 pub(crate) mod serve;
 pub(crate) mod stream;
 pub(crate) mod tail;
+pub(crate) mod tls;
 pub(crate) mod unix;
