@@ -3,6 +3,15 @@
 //! A transport only moves bytes: what is said over it is HTTP/2 and belongs to `agent_client`.
 #![warn(clippy::missing_docs_in_private_items)]
 
+pub(crate) mod agent_client;
+pub(crate) mod agent_events;
+pub(crate) mod agent_log;
+#[cfg(test)]
+pub(crate) mod faulty;
+pub(crate) mod local;
+#[cfg(test)]
+pub(crate) mod memory;
+
 use futures_util::future::BoxFuture;
 
 use crate::base::Result;

@@ -1,0 +1,376 @@
+//! The client of one node's agent: one multiplexed HTTP/2 connection over any transport, one method per route.
+//!
+//! The connection is made by the first call and made again by the next call after it broke. Calls are idempotent by
+//! the protocol (`api::agent`), so a call whose connection broke is repeated once over a new one. Every call has a
+//! deadline, or a connection that is asked for signs of life where waiting is the purpose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::client::conn::http2::SendRequest;
+use hyper::header::HeaderMap;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+
+use super::Transport;
+use super::agent_events::Events;
+use super::agent_log::LogReader;
+use crate::api::agent::{
+    AgentInfo, AutostopSetting, CancelJobs, Cancelled, JobInfo, NodeConfig, Phase, RankInfo,
+    StartRank, SubmitJob, Submitted,
+};
+use crate::base::clock::Moment;
+use crate::base::ids::{JobId, NodeRank};
+use crate::base::{Error, Kind, Result};
+use crate::http::answer::{Answer, AnswerBody, within};
+use crate::http::body::JSON_LIMIT;
+use crate::http::call::Call;
+use crate::http::exec::Tasks;
+
+/// The time for calls that an agent answers from memory.
+const QUICK: Duration = Duration::from_secs(15);
+/// The time for calls that wait for processes to die, beyond their grace of 30 s.
+const STOPPING: Duration = Duration::from_secs(90);
+/// The time to make a connection: an SSH log-in through a jump host takes seconds.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Silence after which the node is asked for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(10);
+/// The time it has to give one.
+const PING_WITHIN: Duration = Duration::from_secs(10);
+/// What stands before paths: HTTP/2 wants a host, the transport decides where the bytes go.
+const BASE: &str = "http://agent";
+
+/// A client of one agent. Cheap to clone: clones share the connection.
+#[derive(Clone)]
+pub(crate) struct AgentClient {
+    /// Shared parts.
+    inner: Arc<Inner>,
+}
+
+/// What clones share.
+struct Inner {
+    /// Makes connections.
+    transport: Arc<dyn Transport>,
+    /// The connection, once one was made. Locked while one is being made, so that callers share it.
+    connection: Mutex<Slot>,
+    /// Drive the connections.
+    tasks: Arc<Tasks>,
+}
+
+/// The place of the connection.
+#[derive(Default)]
+struct Slot {
+    /// Connections made so far.
+    made: u64,
+    /// The one in use.
+    current: Option<Connection>,
+}
+
+/// A connection and its number, by which a caller tells whether the one that failed it was replaced already.
+#[derive(Clone)]
+struct Connection {
+    /// Counts from one.
+    number: u64,
+    /// Sends requests.
+    sender: SendRequest<Body>,
+}
+
+impl AgentClient {
+    /// Makes a client; nothing is connected yet.
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                transport,
+                connection: Mutex::default(),
+                tasks: Arc::default(),
+            }),
+        }
+    }
+
+    /// Returns where it leads, for messages.
+    pub(crate) fn describe(&self) -> String {
+        self.inner.transport.describe()
+    }
+
+    /// `GET /v1/info`
+    pub(crate) async fn info(&self) -> Result<AgentInfo> {
+        self.json(Call::get("/v1/info").timeout(QUICK)).await
+    }
+
+    /// `PUT /v1/config`
+    pub(crate) async fn configure(&self, config: &NodeConfig) -> Result<()> {
+        self.done(Call::put("/v1/config").json(config).timeout(QUICK))
+            .await
+    }
+
+    /// `POST /v1/jobs`
+    pub(crate) async fn submit(&self, job: &SubmitJob) -> Result<Submitted> {
+        self.json(Call::post("/v1/jobs").json(job).timeout(QUICK))
+            .await
+    }
+
+    /// `GET /v1/jobs`, newest first.
+    pub(crate) async fn jobs(&self, unfinished: bool, limit: Option<u64>) -> Result<Vec<JobInfo>> {
+        let query = JobsQuery { unfinished, limit };
+        self.json(Call::get("/v1/jobs").query(&query).timeout(QUICK))
+            .await
+    }
+
+    /// `GET /v1/jobs/{id}`; the latest without an id. `None` when there is no such job.
+    pub(crate) async fn job(&self, id: Option<JobId>) -> Result<Option<JobInfo>> {
+        let call = Call::get(format!("/v1/jobs/{}", job_name(id))).timeout(QUICK);
+        match self.json(call).await {
+            Ok(job) => Ok(Some(job)),
+            Err(e) if e.kind() == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// `POST /v1/jobs/cancel`; answers when the processes are gone.
+    pub(crate) async fn cancel(&self, which: &CancelJobs) -> Result<Cancelled> {
+        self.json(Call::post("/v1/jobs/cancel").json(which).timeout(STOPPING))
+            .await
+    }
+
+    /// `GET /v1/jobs/{id}/log`: a reader that goes on at the byte after an interruption.
+    pub(crate) fn log(&self, id: Option<JobId>, offset: u64, follow: bool) -> LogReader {
+        let path = format!("/v1/jobs/{}/log", job_name(id));
+        LogReader::new(self.clone(), path, offset, follow)
+    }
+
+    /// `GET /v1/ranks/{job}/{rank}/{phase}/log`: the same for the raw output of one process.
+    pub(crate) fn rank_log(
+        &self,
+        job: JobId,
+        rank: NodeRank,
+        phase: Phase,
+        offset: u64,
+    ) -> LogReader {
+        let path = format!("{}/log", rank_path(job, rank, phase));
+        LogReader::new(self.clone(), path, offset, true)
+    }
+
+    /// `GET /v1/jobs/{id}/files`: a tar of the job's log directory.
+    pub(crate) async fn files(&self, id: JobId) -> Result<AnswerBody> {
+        let call = Call::get(format!("/v1/jobs/{id}/files")).timeout(QUICK);
+        Ok(self.call(call).await?.into_body())
+    }
+
+    /// `PUT /v1/autostop`
+    pub(crate) async fn set_autostop(&self, setting: Option<&AutostopSetting>) -> Result<()> {
+        self.done(Call::put("/v1/autostop").json(&setting).timeout(QUICK))
+            .await
+    }
+
+    /// `GET /v1/events`: what happens on the node, until the connection breaks.
+    pub(crate) async fn events(&self, since: Option<Moment>) -> Result<Events> {
+        let query = EventsQuery { since };
+        let call = Call::get("/v1/events").query(&query).timeout(QUICK);
+        Ok(Events::new(self.call(call).await?.into_body()))
+    }
+
+    /// `PUT /v1/files`: unpacks a tar stream under the node's home. Not repeated when the connection breaks.
+    pub(crate) async fn put_files(
+        &self,
+        dest: &str,
+        mode: PutMode,
+        tar: Body,
+        limit: Duration,
+    ) -> Result<()> {
+        let query = FilesQuery { dest, mode };
+        self.done(
+            Call::put("/v1/files")
+                .query(&query)
+                .stream(tar)
+                .timeout(limit),
+        )
+        .await
+    }
+
+    /// `POST /v1/ranks`
+    pub(crate) async fn start_rank(&self, rank: &StartRank) -> Result<()> {
+        self.done(Call::post("/v1/ranks").json(rank).timeout(QUICK))
+            .await
+    }
+
+    /// `GET /v1/ranks/{job}/{rank}/{phase}`
+    pub(crate) async fn rank(&self, job: JobId, rank: NodeRank, phase: Phase) -> Result<RankInfo> {
+        self.json(Call::get(rank_path(job, rank, phase)).timeout(QUICK))
+            .await
+    }
+
+    /// The same, answered when the process has ended. Waits as long as the node gives signs of life.
+    pub(crate) async fn wait_rank(
+        &self,
+        job: JobId,
+        rank: NodeRank,
+        phase: Phase,
+    ) -> Result<RankInfo> {
+        let path = format!("{}?wait=true", rank_path(job, rank, phase));
+        self.json(Call::get(path)).await
+    }
+
+    /// `POST /v1/ranks/{job}/{rank}/stop`; answers when the process tree is gone.
+    pub(crate) async fn stop_rank(&self, job: JobId, rank: NodeRank) -> Result<()> {
+        let call = Call::post(format!("/v1/ranks/{job}/{}/stop", rank.0)).timeout(STOPPING);
+        self.done(call).await
+    }
+
+    /// `POST /v1/shutdown`: stops all processes of jobs, then the agent.
+    pub(crate) async fn shutdown(&self) -> Result<()> {
+        self.done(Call::post("/v1/shutdown").timeout(STOPPING))
+            .await
+    }
+
+    /// Calls and reads the answer as JSON.
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        self.call(call).await?.json(JSON_LIMIT).await
+    }
+
+    /// Calls where the answer holds nothing.
+    async fn done(&self, call: Call) -> Result<()> {
+        self.call(call).await?.bytes(JSON_LIMIT).await.map(drop)
+    }
+
+    /// Calls; an answer that is no success is the error it carries. The time to connect is not part of the call's.
+    pub(super) async fn call(&self, mut call: Call) -> Result<Answer> {
+        let mut may_repeat = true;
+        loop {
+            let mut connection = self.connection().await?;
+            let deadline = call.deadline();
+            let request = call.request(BASE, &HeaderMap::new())?;
+            let sent = async { Ok(connection.sender.try_send_request(request).await) };
+            let mut failed = match within(deadline, sent).await {
+                Ok(Ok(response)) => {
+                    let tasks = Arc::clone(&self.inner.tasks);
+                    return Answer::new(response, tasks, deadline).success().await;
+                }
+                Ok(Err(failed)) => failed,
+                Err(timeout) => {
+                    // Whether the node or the way to it is dead cannot be told from here: the next call dials.
+                    self.forget(connection.number).await;
+                    return Err(timeout.context(format!("{} gave no answer", self.describe())));
+                }
+            };
+            self.forget(connection.number).await;
+            let unsent = failed.take_message();
+            let can_repeat = unsent.is_some() || call.is_repeatable();
+            if !(may_repeat && can_repeat) {
+                return Err(self.broke_off(&failed.into_error()));
+            }
+            if let Some(unsent) = unsent {
+                call.put_back(unsent.into_body());
+            }
+            may_repeat = false;
+        }
+    }
+
+    /// Returns the connection, made anew when there is none that is open.
+    async fn connection(&self) -> Result<Connection> {
+        let mut slot = self.inner.connection.lock().await;
+        if let Some(connection) = slot.current.as_ref().filter(|c| !c.sender.is_closed()) {
+            return Ok(connection.clone());
+        }
+        slot.current = None;
+        let sender = tokio::time::timeout(CONNECT, self.connect())
+            .await
+            .unwrap_or_else(|_| {
+                let seconds = CONNECT.as_secs();
+                let message = format!("cannot reach {} within {seconds} s", self.describe());
+                Err(Error::new(Kind::Unreachable, message))
+            })?;
+        slot.made += 1;
+        let number = slot.made;
+        Ok(slot.current.insert(Connection { number, sender }).clone())
+    }
+
+    /// Lets the next call make a new connection, unless that was done already; streams on the old one go on.
+    async fn forget(&self, number: u64) {
+        let mut slot = self.inner.connection.lock().await;
+        if slot.current.as_ref().is_some_and(|c| c.number == number) {
+            slot.current = None;
+        }
+    }
+
+    /// Makes a connection.
+    async fn connect(&self) -> Result<SendRequest<Body>> {
+        let stream = self.inner.transport.connect().await?;
+        let spawner = self.inner.tasks.spawner();
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(spawner.clone())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_WITHIN)
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.broke_off(&e))?;
+        spawner.spawn(async move {
+            if let Err(error) = connection.await {
+                // Whoever waits for an answer hears of it too.
+                tracing::debug!(%error, "a connection to an agent ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    /// The error of a connection that ended before its answer.
+    fn broke_off(&self, source: &dyn std::error::Error) -> Error {
+        let message = format!("the connection to {} broke", self.describe());
+        Error::new(Kind::Unreachable, message).caused_by(source)
+    }
+}
+
+/// How `PUT /v1/files` unpacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PutMode {
+    /// The tar's entries go into the directory `dest`.
+    Dir,
+    /// The tar's only entry becomes the file `dest`.
+    File,
+}
+
+/// Query of `GET /v1/jobs`.
+#[derive(Serialize)]
+struct JobsQuery {
+    /// Only those that are not finished.
+    unfinished: bool,
+    /// At most so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+}
+
+/// Query of `PUT /v1/files`.
+#[derive(Serialize)]
+struct FilesQuery<'a> {
+    /// Under the node's home.
+    dest: &'a str,
+    /// Directory or file.
+    mode: PutMode,
+}
+
+/// Query of `GET /v1/events`.
+#[derive(Serialize)]
+struct EventsQuery {
+    /// Only later ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Moment>,
+}
+
+/// A job in a path.
+fn job_name(id: Option<JobId>) -> String {
+    id.map_or_else(|| "latest".to_owned(), |id| id.to_string())
+}
+
+/// A process of a job in a path.
+fn rank_path(job: JobId, rank: NodeRank, phase: Phase) -> String {
+    let phase = match phase {
+        Phase::Setup => "setup",
+        Phase::Run => "run",
+    };
+    format!("/v1/ranks/{job}/{}/{phase}", rank.0)
+}

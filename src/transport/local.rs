@@ -1,0 +1,50 @@
+//! Nodes on this machine: the Unix socket in the node's directory.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::BoxFuture;
+
+use super::{ByteStream, Transport};
+use crate::base::{Error, Kind, Result};
+use crate::http::unix;
+
+/// The socket of an agent on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Local {
+    /// Where it is; of any length.
+    socket: PathBuf,
+}
+
+impl Local {
+    /// Leads to the agent that listens at `socket`.
+    pub(crate) fn new(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: socket.into(),
+        }
+    }
+
+    /// Returns where the socket is.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Transport for Local {
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            let stream = unix::connect(&self.socket).await.map_err(|e| {
+                Error::new(
+                    Kind::Unreachable,
+                    format!("cannot reach {}", self.describe()),
+                )
+                .caused_by(&e)
+            })?;
+            let stream: Box<dyn ByteStream> = Box::new(stream);
+            Ok(stream)
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent at `{}`", self.socket.display())
+    }
+}
