@@ -40,6 +40,11 @@ pub(crate) fn with_prefix(prefix: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Returns all variables, whatever bytes they hold.
+pub(crate) fn all() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
+    std::env::vars_os()
+}
+
 /// An entry of `/etc/passwd`.
 struct PasswdEntry {
     /// Login name.
