@@ -22,5 +22,10 @@ pub(crate) mod transport;
 
 /// Picks the program by the first argument and runs it to its end.
 pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("__agent") => agent::run(&arguments[1..]),
+        Some("__run") => agent::supervise(&arguments[1..]),
+        _ => std::process::ExitCode::SUCCESS,
+    }
 }

@@ -1,0 +1,215 @@
+//! Trees that do not want to die, and deaths that nobody expected.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::world::{Node, lives, spec, until};
+
+/// Reads process ids that a job wrote, one a line.
+fn pids(node: &Node, count: usize) -> Vec<u32> {
+    let path = node.dir.join("home/pids");
+    let mut found = Vec::new();
+    until("the job wrote its process ids", || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        found = text.lines().filter_map(|line| line.parse().ok()).collect();
+        found.len() >= count
+    });
+    found
+}
+
+/// A script whose processes do what they can to survive.
+const STUBBORN: &str = "
+trap '' TERM
+echo $$ >> ~/pids
+(setsid bash -c 'trap \"\" TERM; echo $$ >> ~/pids; while :; do sleep 1000; done' &) &
+(setsid setsid bash -c 'echo $$ >> ~/pids; exec sleep 1000' >/dev/null 2>&1 &)
+while :; do sleep 1000; done
+";
+
+#[test]
+fn cancel_ends_the_whole_tree_within_its_grace() {
+    let root = tempfile::tempdir().expect("a directory");
+    let node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec(STUBBORN));
+    let pids = pids(&node, 3);
+    let begun = Instant::now();
+    let answer = node.ask(
+        "POST",
+        "/v1/jobs/cancel",
+        &json!({"which": "ids", "ids": [job]}),
+    );
+    assert_eq!(answer["ids"], json!([job]));
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(!pids.iter().any(|pid| lives(*pid)), "{pids:?}");
+    assert_eq!(node.follow(job).1, "CANCELLED");
+    // Again: nothing to do. Unknown: an error.
+    let answer = node.ask(
+        "POST",
+        "/v1/jobs/cancel",
+        &json!({"which": "ids", "ids": [job]}),
+    );
+    assert_eq!(answer["ids"], json!([]));
+    let unknown = json!({"which": "ids", "ids": [99]}).to_string();
+    assert_eq!(
+        node.call("POST", "/v1/jobs/cancel", unknown.as_bytes()).0,
+        404
+    );
+}
+
+#[test]
+fn what_a_finished_script_leaves_behind_is_ended() {
+    let root = tempfile::tempdir().expect("a directory");
+    let node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec("setsid sleep 1000 & echo $! >> ~/pids; echo done"));
+    let (text, status) = node.follow(job);
+    assert_eq!(status, "SUCCEEDED", "{text}");
+    let pids = pids(&node, 1);
+    assert!(!lives(pids[0]));
+}
+
+#[test]
+fn a_killed_supervisor_fails_the_job_and_leaves_nothing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec(STUBBORN));
+    let pids = pids(&node, 3);
+    kill(supervisor(&node, job));
+    let (text, status) = node.follow(job);
+    assert_eq!(status, "FAILED_DRIVER", "{text}");
+    assert!(
+        text.contains("was cut off: the supervisor of rank 0"),
+        "{text}"
+    );
+    assert!(!pids.iter().any(|pid| lives(*pid)), "{pids:?}");
+}
+
+#[test]
+fn jobs_do_not_notice_that_the_agent_was_killed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec(
+        "echo one; while [ ! -e ~/go ]; do sleep 0.02; done; echo two",
+    ));
+    until("the first line is there", || {
+        let log = node.dir.join("home/sky_logs/1-t/run.log");
+        std::fs::read_to_string(log).is_ok_and(|text| text.contains("one"))
+    });
+    node.kill_agent();
+    std::fs::write(node.dir.join("home/go"), "").expect("it writes");
+    node.start_agent();
+    let (text, status) = node.follow(job);
+    assert_eq!(status, "SUCCEEDED", "{text}");
+    assert_eq!(
+        text.matches("one").count() + text.matches("two").count(),
+        2,
+        "{text}"
+    );
+    assert_eq!(text.matches("Job started").count(), 1, "{text}");
+}
+
+#[test]
+fn supervisor_and_agent_killed_together_is_a_failed_driver() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec(STUBBORN));
+    let pids = pids(&node, 3);
+    let supervisor = supervisor(&node, job);
+    node.kill_agent();
+    kill(supervisor);
+    node.start_agent();
+    assert_eq!(node.follow(job).1, "FAILED_DRIVER");
+    assert!(!pids.iter().any(|pid| lives(*pid)), "{pids:?}");
+}
+
+#[test]
+fn shutdown_ends_jobs_and_agent() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let job = node.submit(&spec(STUBBORN));
+    let pids = pids(&node, 3);
+    node.ask("POST", "/v1/shutdown", &json!(null));
+    assert!(!pids.iter().any(|pid| lives(*pid)), "{pids:?}");
+    node.agent.take().expect("it ran").wait().expect("it ended");
+    node.start_agent();
+    let info = node.get(&format!("/v1/jobs/{job}"));
+    assert_eq!(info["status"], "FAILED_DRIVER");
+    assert_eq!(info["reason"], "the node was stopped");
+}
+
+#[test]
+fn whatever_is_killed_when_scripts_start_once_and_logs_stay_whole() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(0.5);
+    let seed: u64 = std::env::var("SKY_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("SKY_TEST_SEED={seed}");
+    let mut random = seed;
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) % below
+    };
+    let rounds: u64 = std::env::var("SKY_TEST_ROUNDS")
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(12);
+    for round in 1..=rounds {
+        let script = format!(
+            "echo {round} >> ~/starts; for i in 1 2 3 4 5; do echo line $i; sleep 0.01; done"
+        );
+        let mut job = spec(&script);
+        job["setup"] = json!(format!("echo s{round} >> ~/starts"));
+        let id = node.submit_as(&format!("round-{round}"), &job);
+        std::thread::sleep(Duration::from_millis(next(120)));
+        node.kill_agent();
+        std::thread::sleep(Duration::from_millis(next(40)));
+        node.start_agent();
+        assert_eq!(node.submit_as(&format!("round-{round}"), &job), id);
+        let (text, status) = node.follow(id);
+        assert_eq!(status, "SUCCEEDED", "round {round}: {text}");
+        for line in 1..=5 {
+            assert_eq!(
+                text.matches(&format!("line {line}\n")).count(),
+                1,
+                "round {round}: {text}"
+            );
+        }
+    }
+    let starts = std::fs::read_to_string(node.dir.join("home/starts")).expect("they ran");
+    let mut expected = String::new();
+    for round in 1..=rounds {
+        expected.push_str(&format!("s{round}\n{round}\n"));
+    }
+    assert_eq!(starts, expected);
+}
+
+/// The process id of a job's supervisor.
+fn supervisor(node: &Node, job: u64) -> u32 {
+    let path = node.dir.join(format!("jobs/{job}/run-0/started"));
+    let text = std::fs::read_to_string(path).expect("it started");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    u32::try_from(value["supervisor"]["pid"].as_u64().expect("a pid")).expect("a pid")
+}
+
+/// Kills a process.
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status();
+    assert!(status.expect("it runs").success());
+}
