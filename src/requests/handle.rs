@@ -60,7 +60,7 @@ pub(crate) struct Load {
 #[derive(Clone)]
 pub(crate) struct Requests {
     /// Shared parts.
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Requests {

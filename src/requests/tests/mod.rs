@@ -1,6 +1,17 @@
 //! Tests of the whole part against a dispatch that each test writes.
 
+mod cancel;
+mod fair;
+mod full;
+mod keys;
 mod life;
+mod lists;
+mod logs;
+mod machine;
+mod order;
+mod rate;
+mod restart;
+mod retention;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -121,10 +132,26 @@ pub(super) fn down(cluster: &str) -> Admission {
 
 /// Starts requests in a directory.
 pub(super) async fn start(dir: &Path, dispatch: Arc<dyn Dispatch>, options: Options) -> Requests {
-    let db = Db::open(&dir.join("store.redb"), crate::store::Options::default()).expect("it opens");
+    let db = open_when_free(&dir.join("store.redb"));
     Requests::start(db, dir.join("logs"), dispatch, options)
         .await
         .expect("it starts")
+}
+
+/// Opens a store. A killed process lets go of everything at once; in here the last commit of the life before, which
+/// nobody waits for any more, may still be under way on its writer thread.
+fn open_when_free(path: &Path) -> Db {
+    let began = crate::base::clock::monotonic();
+    loop {
+        match Db::open(path, crate::store::Options::default()) {
+            Ok(db) => return db,
+            Err(error) if error.kind() == crate::base::Kind::Conflict => {
+                assert!(began.elapsed().as_secs() < 20, "{}", error.one_line());
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("{}", error.one_line()),
+        }
+    }
 }
 
 /// Submits and returns the id.
@@ -135,4 +162,67 @@ pub(super) async fn submit(requests: &Requests, admission: Admission) -> Request
 /// The result of a request, when it has one.
 pub(super) async fn result(requests: &Requests, id: RequestId) -> Option<Value> {
     requests.wait(id).await.expect("it ends").result().cloned()
+}
+
+/// One life of a server: starts, does `script`, and is killed: nothing is drained, every task is dropped where it is.
+pub(super) fn life<T>(
+    dir: &Path,
+    dispatch: Arc<dyn Dispatch>,
+    options: Options,
+    script: impl AsyncFnOnce(Requests) -> T,
+) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let requests = start(dir, dispatch, options).await;
+        script(requests).await
+    })
+}
+
+/// Waits until a request shows this status; every change wakes its log's followers, so nothing is polled.
+pub(super) async fn reaches(
+    requests: &Requests,
+    id: RequestId,
+    status: crate::api::status::RequestStatus,
+) -> Arc<Record> {
+    let within = std::time::Duration::from_secs(20);
+    let reached = tokio::time::timeout(within, async {
+        loop {
+            let record = requests.get(id).await.expect("it exists");
+            if record.status() == status {
+                return record;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    match reached.await {
+        Ok(record) => record,
+        Err(_) => panic!("never {status}: {:?}", requests.get(id).await),
+    }
+}
+
+/// Something that tests wait for and works fire.
+#[derive(Clone)]
+pub(super) struct Signal(tokio_util::sync::CancellationToken);
+
+impl Signal {
+    /// Makes one that has not fired.
+    pub(super) fn new() -> Self {
+        Self(tokio_util::sync::CancellationToken::new())
+    }
+
+    /// Fires.
+    pub(super) fn fire(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits until it fires.
+    pub(super) async fn wait(&self) {
+        let within = std::time::Duration::from_secs(20);
+        let fired = tokio::time::timeout(within, self.0.cancelled()).await;
+        assert!(fired.is_ok(), "the signal never fired");
+    }
 }
