@@ -37,7 +37,7 @@ impl Attached {
         };
         let event = match result {
             Ok(value) => Event::Succeed(value),
-            Err(error) if error.kind() == Kind::Cancelled => Event::Cancel { by: None },
+            Err(error) if error.kind() == Kind::Cancelled => ended_by_caller(),
             Err(error) => Event::Fail(error),
         };
         end(core, self.id, event).await
@@ -50,7 +50,7 @@ impl Drop for Attached {
             let id = self.id;
             let owner = Arc::clone(&core);
             owner.spawn(async move {
-                if let Err(error) = end(core, id, Event::Cancel { by: None }).await {
+                if let Err(error) = end(core, id, ended_by_caller()).await {
                     // The next start of the server closes it.
                     tracing::warn!(error = error.one_line(), request_id = %id, "a detached request stays open");
                 }
@@ -114,6 +114,14 @@ async fn end(core: Arc<Core>, id: RequestId, event: Event) -> Result<()> {
         }
     })
     .await
+}
+
+/// The event of a connection that goes away.
+const fn ended_by_caller() -> Event {
+    Event::Cancel {
+        by: None,
+        reason: None,
+    }
 }
 
 /// The ledger of requests that are never resumed.

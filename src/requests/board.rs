@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::lanes::{Arrival, Lanes, Ticket};
+use super::lanes::{Arrival, Blocker, Lanes, Ticket};
 use super::record::{Home, Lane, Record};
 use super::state::State;
 use super::store::Row;
@@ -122,6 +122,11 @@ impl Board {
     /// Returns the lane of a request.
     pub(super) fn lane(&self, id: RequestId) -> Option<Lane> {
         self.lanes.lane(id)
+    }
+
+    /// Returns what keeps a request from starting.
+    pub(super) fn blocker(&self, id: RequestId) -> Option<Blocker> {
+        self.lanes.blocker(id)
     }
 
     /// Parks a request until a time.

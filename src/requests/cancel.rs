@@ -33,6 +33,7 @@ pub(super) fn in_tx(
     tx: &mut WriteTx<'_>,
     id: RequestId,
     by: Option<UserId>,
+    reason: Option<String>,
 ) -> Result<Outcome> {
     let Some(row) = store::row(tx, id)? else {
         return Ok(Outcome::Left("there is no such request".into()));
@@ -43,7 +44,7 @@ pub(super) fn in_tx(
             row.state.status()
         )));
     }
-    core.apply(tx, id, Event::Cancel { by }, 0)?;
+    core.apply(tx, id, Event::Cancel { by, reason }, 0)?;
     Ok(Outcome::Cancelled)
 }
 
@@ -65,7 +66,7 @@ pub(super) async fn cancel(core: &Arc<Core>, which: Which, by: &Caller) -> Resul
             .write(move |tx| {
                 batch
                     .into_iter()
-                    .map(|id| Ok((id, in_tx(&core_in, tx, id, Some(by.clone()))?)))
+                    .map(|id| Ok((id, in_tx(&core_in, tx, id, Some(by.clone()), None)?)))
                     .collect::<Result<Vec<_>>>()
             })
             .await?;

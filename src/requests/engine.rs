@@ -29,6 +29,9 @@ use crate::base::ids::RequestId;
 use crate::base::{Error, Kind, Result};
 use crate::store::{Db, WriteTx};
 
+/// What the last run of the server left, and what becomes of it.
+type Left = (RequestId, Row, Recovery);
+
 /// What all handles share.
 pub(super) struct Core {
     /// The store.
@@ -65,7 +68,7 @@ impl Core {
         dispatch: Arc<dyn Dispatch>,
         options: Options,
     ) -> Result<Arc<Self>> {
-        let (epoch, left) = db.write(|tx| recover(tx)).await?;
+        let (epoch, left) = db.write(recover).await?;
         let core = Arc::new(Self {
             db,
             dispatch,
@@ -96,7 +99,7 @@ impl Core {
     }
 
     /// Puts what the last run left onto the board. Who was at work comes first: it holds its cluster.
-    fn take_over(&self, left: &[(RequestId, Row, Recovery)]) {
+    fn take_over(&self, left: &[Left]) {
         let mut board = self.board();
         for (id, row, recovery) in left {
             match recovery {
@@ -135,9 +138,10 @@ impl Core {
         let now = Moment::now();
         let (id, row) = store::insert(tx, new, now)?;
         if let (true, Some(cluster)) = (row.profile.preempts, &row.profile.cluster) {
+            let reason = format!("request {} (sky.{}) ended it", id.short(), row.name);
             for other in index::open_ids(tx, Scope::Cluster(cluster))? {
                 if other != id && store::existing_row(tx, other)?.home == Home::Lanes {
-                    cancel::in_tx(&self, tx, other, None)?;
+                    cancel::in_tx(&self, tx, other, None, Some(reason.clone()))?;
                 }
             }
         }
@@ -277,7 +281,7 @@ impl Core {
 }
 
 /// Counts this run, and decides about everything the last one left.
-fn recover(tx: &mut WriteTx<'_>) -> Result<(u64, Vec<(RequestId, Row, Recovery)>)> {
+fn recover(tx: &mut WriteTx<'_>) -> Result<(u64, Vec<Left>)> {
     let epoch = store::next_epoch(tx)?;
     let mut left = Vec::new();
     for (id, row) in store::unfinished(tx)? {

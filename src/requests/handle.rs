@@ -127,6 +127,10 @@ impl Requests {
             .read(move |tx| store::existing_row(tx, id))
             .await?;
         hub.stands(row.state.status());
+        let blocker = self.core.board().blocker(id);
+        if let Some(blocker) = blocker {
+            hub.waits(&blocker.text());
+        }
         Ok(RequestLog::new(hub))
     }
 

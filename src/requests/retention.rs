@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Core;
-use super::store::{self, Oldest};
+use super::expiry::{self, Oldest};
+use super::store;
 use crate::base::Result;
 use crate::base::clock::Moment;
 
@@ -74,7 +75,7 @@ pub(super) async fn sweep(core: &Arc<Core>, now: Moment) -> Result<usize> {
         let before = Moment::from_micros(now.micros().saturating_sub(micros(keys)));
         let write = core
             .db
-            .write(move |tx| store::forget_keys(tx, before, BATCH));
+            .write(move |tx| expiry::forget_keys(tx, before, BATCH));
         if write.await? < BATCH {
             return Ok(deleted);
         }
@@ -87,7 +88,7 @@ async fn doomed(core: &Arc<Core>, now: Moment) -> Result<Vec<Oldest>> {
     core.db
         .read(move |tx| {
             let mut bytes = store::counters(tx)?.log_bytes;
-            let mut batch = store::oldest_finished(tx, BATCH)?;
+            let mut batch = expiry::oldest_finished(tx, BATCH)?;
             let keep_from = batch.iter().position(|oldest| {
                 let young = now.since(oldest.at) < retention.age;
                 let fits = bytes <= retention.log_bytes;
@@ -113,7 +114,7 @@ async fn delete(core: &Arc<Core>, batch: Vec<Oldest>) -> Result<()> {
         .write(move |tx| {
             batch
                 .into_iter()
-                .try_for_each(|oldest| store::delete(tx, oldest))
+                .try_for_each(|oldest| expiry::delete(tx, oldest))
         })
         .await
 }

@@ -265,11 +265,14 @@ impl Ledger {
             HashMap::new()
         } else {
             let read = core.db.read(move |tx| store::steps(tx, id)).await;
-            read.map(HashMap::from_iter).unwrap_or_else(|error| {
-                // Steps are idempotent: doing one again is safe, if slow.
-                tracing::error!(error = error.one_line(), "recorded steps cannot be read");
-                HashMap::new()
-            })
+            match read {
+                Ok(steps) => HashMap::from_iter(steps),
+                Err(error) => {
+                    // Steps are idempotent: doing one again is safe, if slow.
+                    tracing::error!(error = error.one_line(), "recorded steps cannot be read");
+                    HashMap::new()
+                }
+            }
         };
         Self {
             core: Arc::clone(core),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 
 use super::engine::Core;
-use super::logs::Hub;
+use super::hub::Hub;
 use crate::api::frames::Control;
 use crate::base::cx::{Event, EventSink};
 use crate::base::ids::RequestId;

@@ -27,6 +27,9 @@ pub(crate) struct CancelMark {
     pub(crate) at: Moment,
     /// Who; none when another request or the server did.
     pub(crate) by: Option<UserId>,
+    /// Why, when it was not a user's wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Where a request stands, with what is valid there.
@@ -73,7 +76,7 @@ pub(crate) enum State {
         at: Moment,
         /// By whom; none when another request or the server did.
         by: Option<UserId>,
-        /// What was left or undone.
+        /// Why, and what was left or undone.
         note: Option<String>,
     },
 }
@@ -101,6 +104,8 @@ pub(crate) enum Event {
     Cancel {
         /// Who.
         by: Option<UserId>,
+        /// Why, when it was not a user's wish.
+        reason: Option<String>,
     },
     /// After a cancel: its work and its clean-up have ended.
     WoundDown {
@@ -193,7 +198,7 @@ fn pending(event: Event, now: Moment) -> Result<(State, Vec<Effect>), IllegalTra
     match event {
         Event::Start { epoch } => Ok((started(now, epoch), Vec::new())),
         Event::Fail(error) => Ok((State::Failed { at: now, error }, vec![Effect::Close])),
-        Event::Cancel { by } => Ok((cancelled(now, by, None), vec![Effect::Close])),
+        Event::Cancel { by, reason } => Ok((cancelled(now, by, reason), vec![Effect::Close])),
         event @ (Event::Park { .. } | Event::Succeed(_) | Event::WoundDown { .. }) => {
             Err(illegal(RequestStatus::Pending, &event))
         }
@@ -214,11 +219,15 @@ fn waiting(
         }
         Event::Fail(error) => Ok((State::Failed { at: now, error }, vec![Effect::Close])),
         // It may have left something in the world: a worker cleans up before it is CANCELLED.
-        Event::Cancel { by } => Ok((
+        Event::Cancel { by, reason } => Ok((
             State::Running {
                 since: now,
                 epoch: 0,
-                cancel: Some(CancelMark { at: now, by }),
+                cancel: Some(CancelMark {
+                    at: now,
+                    by,
+                    reason,
+                }),
             },
             vec![Effect::WindDown],
         )),
@@ -253,11 +262,15 @@ fn running(
             Ok((State::Succeeded { at: now, result }, vec![Effect::Close]))
         }
         (Event::Fail(error), None) => Ok((State::Failed { at: now, error }, vec![Effect::Close])),
-        (Event::Cancel { by }, None) => Ok((
+        (Event::Cancel { by, reason }, None) => Ok((
             State::Running {
                 since,
                 epoch,
-                cancel: Some(CancelMark { at: now, by }),
+                cancel: Some(CancelMark {
+                    at: now,
+                    by,
+                    reason,
+                }),
             },
             vec![Effect::Stop],
         )),
@@ -279,6 +292,8 @@ fn running(
             Vec::new(),
         )),
         (Event::WoundDown { note }, Some(mark)) => {
+            let parts: Vec<_> = mark.reason.into_iter().chain(note).collect();
+            let note = (!parts.is_empty()).then(|| parts.join("; "));
             Ok((cancelled(now, mark.by, note), vec![Effect::Close]))
         }
         (event @ Event::WoundDown { .. }, None) => Err(illegal(RequestStatus::Running, &event)),

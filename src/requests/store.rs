@@ -19,21 +19,21 @@ use crate::base::{Error, Kind, Result};
 use crate::store::{JsonRecord, Raw, Read, Span, Stored, Table, Walk, WriteTx};
 
 /// What lists show, by time-ordered id.
-const ROWS: Table<Row> = Table::new("requests");
+pub(super) const ROWS: Table<Row> = Table::new("requests");
 /// The JSON text of each body.
-const BODIES: Table<Raw> = Table::new("request_bodies");
+pub(super) const BODIES: Table<Raw> = Table::new("request_bodies");
 /// The JSON text of each result.
-const RESULTS: Table<Raw> = Table::new("request_results");
+pub(super) const RESULTS: Table<Raw> = Table::new("request_results");
 /// Outputs of finished steps: id, then the step's name.
-const STEPS: Table<Raw> = Table::new("request_steps");
+pub(super) const STEPS: Table<Raw> = Table::new("request_steps");
 /// What came with an idempotency key: user, 0, key.
-const KEYS: Table<KeyRow> = Table::new("request_keys");
+pub(super) const KEYS: Table<KeyRow> = Table::new("request_keys");
 /// Ids as they are printed, with the owner: for prefixes.
-const PRINTED: Table<Raw> = Table::new("request_prefixes");
+pub(super) const PRINTED: Table<Raw> = Table::new("request_prefixes");
 /// Finished requests by the time they finished.
-const FINISHED: Table<FinishedRow> = Table::new("requests_finished");
+pub(super) const FINISHED: Table<FinishedRow> = Table::new("requests_finished");
 /// Idempotency keys whose request is deleted: id, then the key's row.
-const RETIRED: Table<Raw> = Table::new("request_keys_retired");
+pub(super) const RETIRED: Table<Raw> = Table::new("request_keys_retired");
 /// Sums and counters.
 const COUNTERS: Table<Counters> = Table::new("request_counters");
 /// The only row of the counters.
@@ -65,7 +65,7 @@ impl JsonRecord for Row {
 
 /// What a key was first used for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct KeyRow {
+pub(super) struct KeyRow {
     /// The request.
     id: RequestId,
     /// Digest of name and body.
@@ -78,9 +78,9 @@ impl JsonRecord for KeyRow {
 
 /// What retention has to know of a finished request.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct FinishedRow {
+pub(super) struct FinishedRow {
     /// Length of its log.
-    log_bytes: u64,
+    pub(super) log_bytes: u64,
 }
 
 impl JsonRecord for FinishedRow {
@@ -259,7 +259,7 @@ pub(super) fn counters(tx: &impl Read) -> Result<Counters> {
 }
 
 /// Changes the sums.
-fn count(tx: &mut WriteTx<'_>, change: impl FnOnce(&mut Counters)) -> Result<Counters> {
+pub(super) fn count(tx: &mut WriteTx<'_>, change: impl FnOnce(&mut Counters)) -> Result<Counters> {
     let mut sums = counters(tx)?;
     change(&mut sums);
     tx.put(&COUNTERS, COUNTERS_KEY, &sums)?;
@@ -382,101 +382,13 @@ pub(super) fn by_prefix(
     Ok(found)
 }
 
-/// A finished request that retention may delete.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Oldest {
-    /// The request.
-    pub(super) id: RequestId,
-    /// When it finished.
-    pub(super) at: Moment,
-    /// Length of its log.
-    pub(super) log_bytes: u64,
-}
-
-/// Returns the requests that finished first, at most `limit`.
-pub(super) fn oldest_finished(tx: &impl Read, limit: usize) -> Result<Vec<Oldest>> {
-    let mut found = Vec::new();
-    tx.walk(&FINISHED, &Span::all(), Walk::Up, |key, row| {
-        if let Some(oldest) = read_finished_key(key, row.log_bytes) {
-            found.push(oldest);
-        }
-        Ok(if found.len() < limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        })
-    })?;
-    Ok(found)
-}
-
-/// Deletes a finished request with everything that points to it. Its idempotency key is kept a while longer.
-pub(super) fn delete(tx: &mut WriteTx<'_>, oldest: Oldest) -> Result<()> {
-    let id = oldest.id;
-    tx.delete(&FINISHED, &finished_key(oldest.at, id))?;
-    let Some(row) = row(tx, id)? else {
-        return Ok(());
-    };
-    index::remove(tx, id, &row)?;
-    if let Some(key) = &row.key {
-        tx.put_bytes(&RETIRED, &id.key(), &key_bytes(&row.caller.id, key))?;
-    }
-    for (key, _) in tx.range(&STEPS, &Span::prefix(id.key()))? {
-        tx.delete(&STEPS, &key)?;
-    }
-    tx.delete(&ROWS, &id.key())?;
-    tx.delete(&BODIES, &id.key())?;
-    tx.delete(&RESULTS, &id.key())?;
-    tx.delete(&PRINTED, &id.printed_bytes())?;
-    count(tx, |sums| {
-        sums.finished = sums.finished.saturating_sub(1);
-        sums.log_bytes = sums.log_bytes.saturating_sub(oldest.log_bytes);
-    })?;
-    Ok(())
-}
-
-/// Forgets keys of deleted requests that were made before `before`, at most `limit`; returns how many.
-pub(super) fn forget_keys(tx: &mut WriteTx<'_>, before: Moment, limit: usize) -> Result<usize> {
-    let mut old = Vec::new();
-    tx.walk(&RETIRED, &Span::all(), Walk::Up, |key, Raw(row)| {
-        if created_in_key(key).is_none_or(|at| at >= before) || old.len() >= limit {
-            return Ok(ControlFlow::Break(()));
-        }
-        old.push((key.to_vec(), row));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    for (key, row) in &old {
-        tx.delete(&RETIRED, key)?;
-        tx.delete(&KEYS, row)?;
-    }
-    Ok(old.len())
-}
-
-/// The time in the first six bytes of an id's key (version 7: milliseconds).
-fn created_in_key(key: &[u8]) -> Option<Moment> {
-    let mut bytes = [0_u8; 8];
-    bytes[2..].copy_from_slice(key.get(..6)?);
-    let millis = i64::try_from(u64::from_be_bytes(bytes)).ok()?;
-    Some(Moment::from_micros(millis.saturating_mul(1000)))
-}
-
 /// The key of an idempotency key's row.
-fn key_bytes(user: &UserId, key: &IdempotencyKey) -> Vec<u8> {
+pub(super) fn key_bytes(user: &UserId, key: &IdempotencyKey) -> Vec<u8> {
     [user.as_str().as_bytes(), &[0], key.as_str().as_bytes()].concat()
 }
 
 /// The key of a finished request's row: time, then id.
-fn finished_key(at: Moment, id: RequestId) -> Vec<u8> {
+pub(super) fn finished_key(at: Moment, id: RequestId) -> Vec<u8> {
     let micros = u64::try_from(at.micros()).unwrap_or(0);
     [micros.to_be_bytes().as_slice(), &id.key()].concat()
-}
-
-/// Reads [`finished_key`].
-fn read_finished_key(key: &[u8], log_bytes: u64) -> Option<Oldest> {
-    let (micros, id) = key.split_at_checked(8)?;
-    let micros = u64::from_be_bytes(micros.try_into().ok()?);
-    Some(Oldest {
-        id: RequestId::from_key(id.try_into().ok()?),
-        at: Moment::from_micros(i64::try_from(micros).ok()?),
-        log_bytes,
-    })
 }

@@ -63,7 +63,13 @@ impl Db {
     /// refuses a damaged file: it is never replaced by an empty one.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self> {
         let db = Self::open_place(Place::File(path.to_path_buf()), options)?;
-        holder::announce(path, &[])?;
+        if let Err(error) = holder::announce(path, &[]) {
+            // The side file is a courtesy: a full disk must not keep the server from starting because of it.
+            tracing::warn!(
+                error = error.one_line(),
+                "the store's holder is not announced"
+            );
+        }
         Ok(db)
     }
 
@@ -79,6 +85,7 @@ impl Db {
             place,
             cache_bytes: options.cache_bytes,
             migrations: options.migrations,
+            full: None,
         };
         let thread = std::thread::Builder::new()
             .name("sky-store".into())
@@ -147,10 +154,21 @@ impl Db {
         &self,
         work: impl FnOnce(&ReadTx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        if self.is_closed() {
+            // An I/O error closed the engine: only the writer may open it, and an empty change makes it try.
+            self.write(|_| Ok(())).await?;
+        }
         let slot = Arc::clone(&self.shared.slot);
         tokio::task::spawn_blocking(move || read_slot(&slot, work))
             .await
             .map_err(|e| Error::internal("read the store", &e))?
+    }
+
+    /// Returns whether an I/O error has closed the engine.
+    fn is_closed(&self) -> bool {
+        // A writer that holds the lock is opening it.
+        let slot = self.shared.slot.try_read();
+        slot.is_ok_and(|slot| matches!(&*slot, Slot::Closed(_)))
     }
 
     /// Reads a consistent view on this thread: only where blocking is permitted.

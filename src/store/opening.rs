@@ -14,6 +14,10 @@ use crate::base::{Error, Kind, Result};
 use redb::ReadableDatabase;
 use redb::backends::FileBackend;
 
+/// Opens the engine on a backend.
+type OpenBackend =
+    dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync;
+
 /// Where the bytes are: a file, or what a test puts in its place.
 #[derive(Clone)]
 pub(super) enum Place {
@@ -21,9 +25,7 @@ pub(super) enum Place {
     File(PathBuf),
     /// A backend of a test, made anew for each opening.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests bring a backend"))]
-    Backend(
-        Arc<dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync>,
-    ),
+    Backend(Arc<OpenBackend>),
 }
 
 impl Place {
@@ -108,9 +110,9 @@ fn create(path: &Path, builder: &redb::Builder, migrations: &[Migration]) -> Res
             Ok(()) | Err(_) => Ok(()),
         }
     };
-    let made = make();
+    let outcome = make();
     drop(std::fs::remove_file(&new));
-    made?;
+    outcome?;
     let parent = path.parent().unwrap_or_else(|| Path::new("/"));
     std::fs::File::open(parent)
         .and_then(|dir| dir.sync_all())

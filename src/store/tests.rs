@@ -177,6 +177,8 @@ async fn a_full_disk_is_refused_with_the_reason_and_recovers_by_itself() {
             .expect_err("the disk is full");
         assert_eq!(error.kind(), Kind::StorageFull, "{}", error.one_line());
         assert!(!error.hints().is_empty());
+        let before = db.read(|tx| tx.get(&A, b"before")).await;
+        assert_eq!(before.expect("reads go on"), Some(raw("1")));
     }
     disk.limit(None);
     db.write(move |tx| tx.put(&A, b"big", &raw(&big)))

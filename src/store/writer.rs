@@ -101,6 +101,8 @@ pub(super) struct Writer {
     pub(super) cache_bytes: usize,
     /// The way to today's layout.
     pub(super) migrations: &'static [Migration],
+    /// The error of the last commit, when it was that the disk is full.
+    pub(super) full: Option<Error>,
 }
 
 impl Writer {
@@ -117,10 +119,8 @@ impl Writer {
     }
 
     /// Runs, commits and answers one group.
-    fn serve(&self, mut group: Vec<Box<dyn Job>>) {
-        let committed = self
-            .reopen_if_closed()
-            .and_then(|()| self.commit(&mut group));
+    fn serve(&mut self, mut group: Vec<Box<dyn Job>>) {
+        let committed = self.make_usable().and_then(|()| self.commit(&mut group));
         match committed {
             Ok(hooks) => {
                 for hook in hooks {
@@ -144,7 +144,7 @@ impl Writer {
     }
 
     /// Runs the group in one transaction; on a failure of the engine nothing of it stands.
-    fn commit(&self, group: &mut [Box<dyn Job>]) -> Result<Vec<Hook>> {
+    fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<Vec<Hook>> {
         let result = {
             let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
             match &*slot {
@@ -152,33 +152,50 @@ impl Writer {
                 Slot::Closed(error) => return Err(error.clone()),
             }
         };
-        result.inspect_err(|error| {
+        if let Err(error) = &result {
             tracing::error!(error = error.one_line(), "a commit of the store failed");
-            // The engine refuses everything after an I/O error until it is opened again.
+            // The engine refuses everything after an I/O error, reads too, until it is opened again.
             let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
             *slot = Slot::Closed(error.clone());
-        })
+            self.open_again(&mut slot);
+        }
+        self.full = result
+            .as_ref()
+            .err()
+            .filter(|error| error.kind() == Kind::StorageFull)
+            .cloned();
+        result
     }
 
-    /// Opens the engine again after an I/O error.
-    fn reopen_if_closed(&self) -> Result<()> {
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        let Slot::Closed(why) = &*slot else {
-            return Ok(());
-        };
-        // Opening after a failure repairs the file, which is not free: not while the disk is still full.
-        if why.kind() == Kind::StorageFull && self.place.path().is_some_and(is_full) {
-            return Err(why.clone());
+    /// Refuses while the disk is still full; otherwise makes sure that the engine is open.
+    fn make_usable(&self) -> Result<()> {
+        // Each failed commit costs the opening of the file: not before there is some space again.
+        if let Some(full) = &self.full
+            && self.place.path().is_some_and(is_full)
+        {
+            return Err(full.clone());
         }
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Slot::Open(_) => return Ok(()),
+            Slot::Closed(_) => self.open_again(&mut slot),
+        }
+        match &*slot {
+            Slot::Open(_) => Ok(()),
+            Slot::Closed(error) => Err(error.clone()),
+        }
+    }
+
+    /// Tries to open the engine after an I/O error.
+    fn open_again(&self, slot: &mut Slot) {
         match self.place.open(self.cache_bytes, self.migrations) {
             Ok(db) => {
                 tracing::info!("the store is open again");
                 *slot = Slot::Open(db);
-                Ok(())
             }
             Err(error) => {
-                *slot = Slot::Closed(error.clone());
-                Err(error)
+                tracing::error!(error = error.one_line(), "the store cannot be opened again");
+                *slot = Slot::Closed(error);
             }
         }
     }

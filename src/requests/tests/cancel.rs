@@ -215,7 +215,13 @@ async fn down_cancels_what_its_cluster_has_and_runs_ahead_of_the_queue() {
     );
     for id in [launch, exec, queue] {
         let record = requests.get(id).await.expect("it exists");
-        assert_eq!(record.status(), RequestStatus::Cancelled);
+        let State::Cancelled {
+            note: Some(note), ..
+        } = &record.state
+        else {
+            panic!("{:?}", record.state);
+        };
+        assert!(note.contains(&down.short()), "{note}");
     }
     assert!(
         !requests

@@ -242,3 +242,42 @@ async fn a_crowd_is_woken_by_one_line_and_a_stop_sends_it_away() {
         );
     }
 }
+
+#[tokio::test]
+async fn who_follows_a_blocked_request_sees_what_blocks_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let go = Signal::new();
+    let wait = go.clone();
+    let fake = Fake::new(move |cx, record| {
+        let wait = wait.clone();
+        async move {
+            if record.name == "launch" {
+                wait.wait().await;
+            }
+            cx.line("hello");
+            Ok(Verdict::Done(Value::Null))
+        }
+    });
+    let requests = start(dir.path(), fake, Options::default()).await;
+    let launch = submit(&requests, on("launch", "a")).await;
+    let exec = submit(&requests, on("exec", "a")).await;
+    let mut log = requests.log(exec).await.expect("a log");
+    requests
+        .log(exec)
+        .await
+        .expect("a second follower changes nothing");
+    go.fire();
+    let (text, _) = read_all(&mut log, 0).await;
+    let text = String::from_utf8(text).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(
+        lines[0].contains("rich_init") && lines[0].contains(&launch.short()),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("rich_start") && lines[2].contains("rich_exit"),
+        "{text}"
+    );
+    assert_eq!(lines[3], "hello");
+}

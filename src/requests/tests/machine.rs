@@ -18,7 +18,10 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         Just(Event::Succeed(json!(1))),
         Just(Event::Fail(Error::new(Kind::Internal, "x"))),
-        Just(Event::Cancel { by: None }),
+        Just(Event::Cancel {
+            by: None,
+            reason: None
+        }),
         Just(Event::WoundDown { note: None }),
     ]
 }

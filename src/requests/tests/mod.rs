@@ -182,7 +182,7 @@ pub(super) fn life<T>(
     })
 }
 
-/// Waits until a request shows this status; every change wakes its log's followers, so nothing is polled.
+/// Waits until a request shows this status: looks again and again, with a deadline and the last record in the failure.
 pub(super) async fn reaches(
     requests: &Requests,
     id: RequestId,
@@ -198,10 +198,10 @@ pub(super) async fn reaches(
             tokio::task::yield_now().await;
         }
     });
-    match reached.await {
-        Ok(record) => record,
-        Err(_) => panic!("never {status}: {:?}", requests.get(id).await),
-    }
+    let Ok(record) = reached.await else {
+        panic!("never {status}: {:?}", requests.get(id).await);
+    };
+    record
 }
 
 /// Something that tests wait for and works fire.
