@@ -72,13 +72,8 @@ struct PartEnd {
     code: i32,
 }
 
-/// What a phase has come to.
-struct PhaseEnd {
-    /// By part: process id and exit code.
-    ends: Vec<Option<(u32, i32)>>,
-    /// The part whose failure stopped the others.
-    first_failure: Option<usize>,
-}
+/// What a phase has come to: by part, process id and exit code.
+type PhaseEnd = Vec<Option<(u32, i32)>>;
 
 impl Driver {
     /// Makes the driver of a job.
@@ -126,6 +121,13 @@ impl Driver {
                 // At rest, but not stored yet.
                 State::Ended { held: None, .. } => return,
             }
+        }
+        // At rest and stored: the log is complete, its index has served.
+        drop(log);
+        let directory = self.head.merge_directory(self.job.id);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
+        if let Ok(Err(e)) = removed {
+            tracing::debug!(job = %self.job.id, error = %e, "the index of a log stays");
         }
     }
 
@@ -184,24 +186,18 @@ impl Driver {
             Ok(parts) => parts,
             Err(error) => return lost(&error),
         };
-        let end = match self.all(log, script, held, &parts).await {
-            Ok(end) => end,
+        let ends = match self.all(log, script, held, &parts).await {
+            Ok(ends) => ends,
             Err(error) => {
                 return lost(&error);
             }
         };
-        let failed = end
-            .ends
-            .iter()
-            .any(|end| end.is_none_or(|(_, code)| code != 0));
-        let codes: Vec<Option<i32>> = end.ends.iter().map(|e| e.map(|(_, code)| code)).collect();
+        let failed = ends.iter().any(|end| end.is_none_or(|(_, code)| code != 0));
+        let codes: Vec<Option<i32>> = ends.iter().map(|e| e.map(|(_, code)| code)).collect();
         match phase {
             Phase::Setup if !failed => Event::SetupDone,
             Phase::Setup => {
-                let ranks = parts
-                    .iter()
-                    .zip(&end.ends)
-                    .map(|(part, end)| (part.node, *end));
+                let ranks = parts.iter().zip(&ends).map(|(part, end)| (part.node, *end));
                 log.say(
                     "failed",
                     &words::setup_failed_line(self.job.id, &self.config, ranks),
@@ -210,10 +206,7 @@ impl Driver {
             }
             Phase::Run => {
                 if failed {
-                    log.say(
-                        "failed",
-                        &words::failed_line(self.job.id, &codes, end.first_failure),
-                    );
+                    log.say("failed", &words::failed_line(self.job.id, &codes));
                 }
                 Event::RunEnded { codes }
             }
@@ -293,7 +286,7 @@ impl Driver {
             waiting.spawn(wait_part(index, pids[index], part.clone()));
         }
         let mut ends: Vec<Option<(u32, i32)>> = vec![None; parts.len()];
-        let mut first_failure = None;
+        let mut failed = false;
         let mut stopped = HashSet::new();
         let mut stops = JoinSet::new();
         while let Some(ended) = waiting.join_next().await {
@@ -305,8 +298,8 @@ impl Driver {
                 code
             };
             ends[index] = Some((pid, code));
-            if code != 0 && first_failure.is_none() {
-                first_failure = Some(index);
+            if code != 0 && !failed {
+                failed = true;
                 for (other, part) in parts.iter().enumerate().filter(|(i, _)| ends[*i].is_none()) {
                     stopped.insert(other);
                     let part = part.clone();
@@ -317,10 +310,7 @@ impl Driver {
         while let Some(done) = stops.join_next().await {
             joined(done)?;
         }
-        Ok(PhaseEnd {
-            ends,
-            first_failure,
-        })
+        Ok(ends)
     }
 
     /// What a node is told to start.

@@ -36,7 +36,7 @@ impl Member {
     /// Starts a process, unless it was started before.
     pub(crate) async fn start(&self, what: &StartRank) -> Result<()> {
         match self {
-            Self::Here(runner) => runner.start(what),
+            Self::Here(runner) => runner.start(what.clone()).await,
             Self::There(peer) => peer.start(what).await,
         }
     }

@@ -48,6 +48,7 @@ pub(crate) fn router(agent: Agent) -> Router {
         .route("/v1/jobs", post(submit).get(jobs))
         .route("/v1/jobs/cancel", post(cancel))
         .route("/v1/jobs/latest", get(latest))
+        .route("/v1/jobs/latest/log", get(latest_log))
         .route("/v1/jobs/{id}", get(job))
         .route("/v1/jobs/{id}/log", get(job_log))
         .route("/v1/jobs/{id}/files", get(job_files))
@@ -138,7 +139,18 @@ async fn job_log(
     Path(id): Path<u64>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response> {
-    let mut log = agent.head.log(JobId(id)).await?;
+    log_of(&agent.head, JobId(id), &query).await
+}
+
+/// `GET /v1/jobs/latest/log`
+async fn latest_log(State(agent): State<Agent>, Query(query): Query<LogQuery>) -> Result<Response> {
+    let latest = agent.head.job(None).await?.job_id;
+    log_of(&agent.head, latest, &query).await
+}
+
+/// A job's combined log, framed.
+async fn log_of(head: &Head, job: JobId, query: &LogQuery) -> Result<Response> {
+    let mut log = head.log(job).await?;
     let from = match query.tail.filter(|lines| *lines > 0) {
         Some(lines) => log.tail_offset(lines).await?,
         None => query.offset,
@@ -187,7 +199,7 @@ async fn put_files(
 
 /// `POST /v1/ranks`
 async fn start_rank(State(agent): State<Agent>, request: Request) -> Result<Response> {
-    agent.head.runner().start(&read(request).await?)?;
+    agent.head.runner().start(read(request).await?).await?;
     Ok(body::reply_json(&()))
 }
 

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::environment;
 use super::place::{Ended, MARK, Place, Spec, Standing, Started};
+use super::state::STOPPED_CODE;
 use super::watch::Watcher;
 use crate::api::agent::{Phase, RankInfo, StartRank};
 use crate::base::ids::{JobId, NodeRank};
@@ -56,6 +57,8 @@ struct Inner {
     watcher: Watcher,
     /// Time between TERM and KILL.
     grace: Mutex<Duration>,
+    /// Held while a process is started.
+    starting: Mutex<()>,
     /// What is watched.
     ranks: Mutex<HashMap<RankKey, watch::Receiver<RankInfo>>>,
     /// The tasks that watch; they end with the processes.
@@ -74,6 +77,7 @@ impl Runner {
                 log: node.join("agent.log"),
                 watcher,
                 grace: Mutex::new(Duration::from_secs(30)),
+                starting: Mutex::default(),
                 ranks: Mutex::default(),
                 tasks: TaskTracker::new(),
             }),
@@ -102,12 +106,22 @@ impl Runner {
     }
 
     /// Starts a process, unless it was started before; refuses when it was stopped before.
-    pub(crate) fn start(&self, what: &StartRank) -> Result<()> {
+    pub(crate) async fn start(&self, what: StartRank) -> Result<()> {
+        let runner = self.clone();
+        // Its files are made durable before the process starts.
+        tokio::task::spawn_blocking(move || runner.start_blocking(&what))
+            .await
+            .map_err(|e| Error::internal("start a process", &e))?
+    }
+
+    /// The same, on a thread that may block; one at a time, so that nobody sees half a directory.
+    fn start_blocking(&self, what: &StartRank) -> Result<()> {
         let key = RankKey {
             job: what.job_id,
             rank: what.rank,
             phase: what.phase,
         };
+        let _one_at_a_time = lock(&self.inner.starting);
         if self.tombstone(key.job, key.rank).exists() {
             return Err(Error::new(
                 Kind::Cancelled,
@@ -205,10 +219,8 @@ impl Runner {
 
     /// Ends a rank's processes and sees to it that none is started later. Returns when they are gone.
     pub(crate) async fn stop(&self, job: JobId, rank: NodeRank) -> Result<()> {
-        fs::private_dir(&self.job_directory(job))?;
-        let tombstone = self.tombstone(job, rank);
-        std::fs::write(&tombstone, b"")
-            .map_err(|e| Error::io(format!("write `{}`", tombstone.display()), &e))?;
+        // A full disk must not keep anybody from ending processes: it is reported when they are gone.
+        let mut noted = self.note_stop(job, rank);
         for phase in [Phase::Setup, Phase::Run] {
             let key = RankKey { job, rank, phase };
             let place = self.place(key);
@@ -216,14 +228,28 @@ impl Runner {
                 continue;
             }
             // A supervisor that is on its way finds the claim taken and goes.
-            if place.claim(None)? {
-                place.write_exit(Ended {
-                    code: NEVER_STARTED,
-                })?;
-            }
+            let claimed = place.claim(None).and_then(|won| {
+                if won {
+                    place.write_exit(Ended {
+                        code: NEVER_STARTED,
+                    })?;
+                }
+                Ok(())
+            });
+            noted = noted.and(claimed);
             self.stop_one(key, &place).await?;
         }
-        Ok(())
+        noted
+    }
+
+    /// Notes that a rank must not be started any more.
+    fn note_stop(&self, job: JobId, rank: NodeRank) -> Result<()> {
+        fs::private_dir(&self.job_directory(job))?;
+        let tombstone = self.tombstone(job, rank);
+        // A start that is under way ends first: then its process is seen here.
+        let _nobody_starts = lock(&self.inner.starting);
+        std::fs::write(&tombstone, b"")
+            .map_err(|e| Error::io(format!("write `{}`", tombstone.display()), &e))
     }
 
     /// Ends one process tree.
@@ -338,7 +364,7 @@ impl Runner {
         ranks.insert(key, receiver.clone());
         let runner = self.clone();
         self.inner.tasks.spawn(async move {
-            let info = runner.attend_to_end(&place, spawned, &sender).await;
+            let info = runner.attend_to_end(key, &place, spawned, &sender).await;
             let info = info.unwrap_or_else(|error| {
                 tracing::error!(job = %key.job, rank = %key.rank, error = %error.one_line(), "lost sight of a process");
                 RankInfo::Lost
@@ -353,6 +379,7 @@ impl Runner {
     /// Follows a process to its end; ends what a killed supervisor has left.
     async fn attend_to_end(
         &self,
+        key: RankKey,
         place: &Place,
         spawned: Option<Identity>,
         sender: &watch::Sender<RankInfo>,
@@ -365,7 +392,7 @@ impl Runner {
                 Standing::Ended(ended) => {
                     return Ok(RankInfo::Exited {
                         pid: pid.unwrap_or(0),
-                        code: ended.code,
+                        code: self.code_of(key, ended),
                     });
                 }
                 Standing::Alive(started) => {
@@ -390,6 +417,16 @@ impl Runner {
                     None => {}
                 },
             }
+        }
+    }
+
+    /// The exit code to report: one for all that were stopped from outside, whichever signal it took.
+    fn code_of(&self, key: RankKey, ended: Ended) -> i32 {
+        let stopped = self.tombstone(key.job, key.rank).exists();
+        if stopped && ended.code == NEVER_STARTED {
+            STOPPED_CODE
+        } else {
+            ended.code
         }
     }
 

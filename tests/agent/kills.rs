@@ -213,3 +213,30 @@ fn kill(pid: u32) {
         .status();
     assert!(status.expect("it runs").success());
 }
+
+#[test]
+fn of_many_supervisors_one_starts_the_script() {
+    let root = tempfile::tempdir().expect("a directory");
+    let place = root.path().join("run-0");
+    std::fs::create_dir(&place).expect("made");
+    let spec = json!({"token": "t", "home": root.path(), "log": root.path().join("log"), "grace_secs": 0.1});
+    std::fs::write(place.join("spec.json"), spec.to_string()).expect("it writes");
+    std::fs::write(place.join("prologue"), "").expect("it writes");
+    std::fs::write(place.join("script"), "echo started; sleep 0.1").expect("it writes");
+    let start = || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_sky"))
+            .args(["__run", "--dir"])
+            .arg(&place)
+            .spawn()
+            .expect("it starts")
+    };
+    let all: Vec<_> = (0..16).map(|_| start()).collect();
+    for mut one in all {
+        assert!(one.wait().expect("it ended").success());
+    }
+    start().wait().expect("it ended");
+    let log = std::fs::read_to_string(root.path().join("log")).expect("it ran");
+    assert_eq!(log, "started\n");
+    let exit = std::fs::read_to_string(place.join("exit")).expect("it ended");
+    assert_eq!(exit.trim(), "{\"code\":0}");
+}

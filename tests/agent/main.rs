@@ -4,6 +4,7 @@
     reason = "tests start processes and look at clocks"
 )]
 
+mod gangs;
 mod jobs;
 mod kills;
 mod world;

@@ -43,12 +43,13 @@ pub(super) fn prefix(
 }
 
 /// Said when a rank of `run` failed.
-pub(super) fn failed_line(job: JobId, codes: &[Option<i32>], first: Option<usize>) -> String {
+pub(super) fn failed_line(job: JobId, codes: &[Option<i32>]) -> String {
     let list: Vec<String> = codes
         .iter()
         .map(|code| code.map_or_else(|| "unknown".to_owned(), |code| code.to_string()))
         .collect();
-    let first = first.and_then(|index| codes.get(index).copied().flatten());
+    let own = |code: &i32| *code != 0 && *code != STOPPED_CODE;
+    let first = codes.iter().flatten().copied().find(own);
     let mut line = format!(
         "ERROR: Job {job} failed with return code list: [{}]",
         list.join(", ")
@@ -125,14 +126,14 @@ mod tests {
     #[test]
     fn failures_name_every_code() {
         assert_eq!(
-            failed_line(JobId(8), &[Some(7)], Some(0)),
+            failed_line(JobId(8), &[Some(7)]),
             "ERROR: Job 8 failed with return code list: [7]"
         );
         assert!(
-            failed_line(JobId(8), &[Some(137), Some(3)], Some(1))
+            failed_line(JobId(8), &[Some(137), Some(3)])
                 .contains("[137, 3] (a worker failed with return code 3;")
         );
-        assert!(failed_line(JobId(8), &[Some(139)], Some(0)).ends_with("Segmentation Fault)"));
+        assert!(failed_line(JobId(8), &[Some(139)]).ends_with("Segmentation Fault)"));
         let ranks = [(NodeRank(0), Some((5, 0))), (NodeRank(1), Some((6, 2)))];
         assert_eq!(
             setup_failed_line(JobId(3), &config(2), ranks.into_iter()),

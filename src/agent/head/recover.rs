@@ -22,19 +22,26 @@ impl Head {
     /// Reads the store and goes on with every job that is not at rest.
     pub(crate) async fn start(db: Db, runner: Runner, watcher: Watcher) -> Result<Self> {
         let boot = crate::sys::process::boot_id();
-        let now_boot = boot.clone();
-        let (facts, same_boot, open) = db
-            .write(move |tx| {
-                let same_boot = store::facts(tx)?.boot == now_boot;
-                store::change_facts(tx, |facts| {
-                    if !same_boot {
-                        facts.boot = now_boot;
-                        facts.autostop = None;
-                    }
-                })?;
-                Ok((store::facts(tx)?, same_boot, store::open(tx)?))
-            })
+        let (mut facts, open) = db
+            .read(|tx| Ok((store::facts(tx)?, store::open(tx)?)))
             .await?;
+        let same_boot = facts.boot == boot;
+        if !same_boot {
+            facts.boot.clone_from(&boot);
+            facts.autostop = None;
+            let noted = db
+                .write(move |tx| {
+                    store::change_facts(tx, |facts| {
+                        facts.boot = boot;
+                        facts.autostop = None;
+                    })
+                })
+                .await;
+            // On a full disk the agent starts all the same: the next start finds the old note and the same answer.
+            if let Err(error) = noted {
+                tracing::warn!(error = %error.one_line(), "cannot note the boot of the machine");
+            }
+        }
         if let Some(config) = &facts.config {
             runner.set_grace(config.kill_grace_secs);
         }
