@@ -139,7 +139,7 @@ impl Record {
         self.profile.cluster.as_ref()
     }
 
-    /// Returns the result; none before it succeeded, and in lists.
+    /// Returns the result; none before it succeeded, null in lists.
     pub(crate) const fn result(&self) -> Option<&Value> {
         match &self.state {
             State::Succeeded { result, .. } => Some(result),

@@ -106,8 +106,10 @@ fn create(path: &Path, builder: &redb::Builder, migrations: &[Migration]) -> Res
         drop(db);
         // Not a plain rename: two servers that start at once must not replace each other's file.
         match std::fs::hard_link(&new, path) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(Error::io(doing(), &e)),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            // File systems without links are left with the small window.
+            Err(_) => std::fs::rename(&new, path).map_err(|e| Error::io(doing(), &e)),
         }
     };
     let outcome = make();

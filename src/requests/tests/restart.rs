@@ -1,5 +1,7 @@
 //! Kills and restarts: what was acknowledged goes on, what was done is not done again.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -181,4 +183,73 @@ fn a_drained_server_leaves_its_work_to_the_next() {
             assert_eq!(result(&requests, id).await, Some(json!({"of": "launch"})));
         },
     );
+}
+
+/// Work of three steps that notes which of them returned, and which ran after that.
+fn three_steps(done: &Arc<Mutex<HashSet<String>>>, again: &Arc<AtomicU32>) -> Arc<Fake> {
+    let (done, again) = (Arc::clone(done), Arc::clone(again));
+    Fake::new(move |cx, record| {
+        let (done, again) = (Arc::clone(&done), Arc::clone(&again));
+        async move {
+            for name in ["plan", "provision", "submit"] {
+                let key = format!("{} {name}", record.id);
+                let _: () = cx
+                    .step(name, || async {
+                        if done.lock().expect("a lock").contains(&key) {
+                            again.fetch_add(1, Ordering::SeqCst);
+                        }
+                        tokio::task::yield_now().await;
+                        Ok(())
+                    })
+                    .await?;
+                done.lock().expect("a lock").insert(key);
+                cx.line(name);
+            }
+            Ok(Verdict::Done(json!("ok")))
+        }
+    })
+}
+
+#[test]
+fn killed_at_random_moments_everything_acknowledged_is_done_and_no_finished_step_again() {
+    for seed in 0..12_u64 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let done = Arc::new(Mutex::new(HashSet::new()));
+        let again = Arc::new(AtomicU32::new(0));
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        for round in 0..4_u64 {
+            let fake = three_steps(&done, &again);
+            let acknowledged = Arc::clone(&acknowledged);
+            life(dir.path(), fake, Options::default(), async |requests| {
+                let submitter = async {
+                    for n in 0..40 {
+                        let cluster = format!("c{}", n % 5);
+                        let mut admission = on("launch", &cluster);
+                        // Every life repeats what the one before may have got through.
+                        admission.key = Some(format!("k{n}").parse().expect("a key"));
+                        let id = submit(&requests, admission).await;
+                        acknowledged.lock().expect("a lock").push(id);
+                    }
+                };
+                // The seed picks the moment of the kill, up to well after the last submission.
+                let micros = (seed * 7919 + round * 104_729) % 60_000;
+                drop(tokio::time::timeout(Duration::from_micros(micros), submitter).await);
+            });
+        }
+        let ids: HashSet<_> = acknowledged.lock().expect("a lock").drain(..).collect();
+        assert!(ids.len() <= 40, "seed {seed}: a key made two requests");
+        let fake = three_steps(&done, &again);
+        life(dir.path(), fake, Options::default(), async |requests| {
+            for id in ids {
+                let record = requests.wait(id).await.expect("it ends");
+                assert_eq!(record.status(), RequestStatus::Succeeded, "seed {seed}");
+                assert_eq!(record.steps.len(), 3, "seed {seed}");
+            }
+        });
+        assert_eq!(
+            again.load(Ordering::SeqCst),
+            0,
+            "seed {seed}: a finished step ran again"
+        );
+    }
 }
