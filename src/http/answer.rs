@@ -153,7 +153,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Reads an error from what another server may have answered: ours, SkyPilot's, or a proxy's page.
+/// Reads an error from what another server may have answered: ours, `SkyPilot`'s, or a proxy's page.
 pub(crate) fn read_error(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> Error {
     if status.is_redirection() {
         return redirected(headers);
@@ -202,7 +202,7 @@ fn redirected(headers: &HeaderMap) -> Error {
         .hint("use that address as the API server endpoint, if it is the right one")
 }
 
-/// The text of FastAPI's `detail`: a string, an object with a message, or a list of them.
+/// The text of `FastAPI`'s `detail`: a string, an object with a message, or a list of them.
 fn detail(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -167,13 +167,12 @@ impl TailScan {
     /// Carries the beginning of a block, whose line begins earlier.
     fn keep(&mut self, head: &[u8]) {
         self.carry = match std::mem::replace(&mut self.carry, Carry::Nothing) {
-            Carry::Long => Carry::Long,
             Carry::Nothing if head.is_empty() => Carry::Nothing,
             Carry::Nothing if head.len() <= MAX_CONTROL => Carry::Text(head.to_vec()),
             Carry::Text(tail) if head.len() + tail.len() <= MAX_CONTROL => {
                 Carry::Text([head, &tail].concat())
             }
-            Carry::Nothing | Carry::Text(_) => Carry::Long,
+            Carry::Nothing | Carry::Text(_) | Carry::Long => Carry::Long,
         };
     }
 }

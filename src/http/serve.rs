@@ -178,7 +178,8 @@ impl Shared {
         let shared = Arc::clone(self);
         self.spawner.spawn(async move {
             let _slot = slot;
-            let set_up = incoming.set_up();
+            // Boxed, so that its room is free again while the connection lives.
+            let set_up = Box::pin(incoming.set_up());
             let limit = shared.options.limits.header_timeout;
             let Ok(Ok((stream, peer))) = tokio::time::timeout(limit, set_up).await else {
                 return;
@@ -282,3 +283,6 @@ async fn tcp_peer(stream: &TcpStream, address: SocketAddr, policy: Policy) -> io
         uid,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -264,3 +264,6 @@ impl Plain {
         last.into()
     }
 }
+
+#[cfg(test)]
+mod tests;
