@@ -1,0 +1,455 @@
+//! Sections of a task that are kept as the user wrote them: mounts, volumes, config, service, pool.
+//!
+//! Here they are checked so far that a typing error is found before anything is launched; what they mean is the
+//! business of the module that carries them out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::amount;
+use super::fields::Place;
+use super::model::{MountSource, Task};
+use super::read;
+use crate::base::Result;
+
+/// Fields of a storage mapping.
+const STORAGE_FIELDS: [&str; 6] = ["name", "source", "store", "persistent", "mode", "config"];
+/// How a bucket is mounted.
+const STORAGE_MODES: [&str; 3] = ["mount", "copy", "mount_cached"];
+
+/// Reads what is put where.
+pub(super) fn file_mounts(place: &Place<'_>) -> Result<BTreeMap<String, MountSource>> {
+    let mut mounts = BTreeMap::new();
+    for (key, place) in place.entries()? {
+        check_destination(&key.text).map_err(|what| place.error(what))?;
+        let source = if place.is_map() {
+            MountSource::Storage(storage(&place)?)
+        } else {
+            read::source(&place)?
+        };
+        mounts.insert(key.text.clone(), source);
+    }
+    Ok(mounts)
+}
+
+/// Checks a path on the node.
+pub(super) fn check_destination(path: &str) -> Result<(), &'static str> {
+    if path.trim().is_empty() {
+        return Err("the destination is empty");
+    }
+    if path.contains("://") {
+        return Err("the destination is a path on the node, not a URL");
+    }
+    if path.contains(char::is_control) {
+        return Err("the destination holds control characters");
+    }
+    if path != "/" && path.ends_with('/') {
+        return Err("the destination must not end with `/`");
+    }
+    if matches!(path, "/" | "~" | "." | "..") {
+        return Err("the destination must name something below a directory");
+    }
+    Ok(())
+}
+
+/// Checks a storage mapping.
+fn storage(place: &Place<'_>) -> Result<Map<String, Value>> {
+    let fields = place.fields(&STORAGE_FIELDS)?;
+    if fields.get("name").is_none() && fields.get("source").is_none() {
+        return Err(place.error("a storage needs `name` or `source`"));
+    }
+    fields.read("name", Place::filled_text)?;
+    if let Some(source) = fields.get("source") {
+        for place in source.items() {
+            place.filled_text()?;
+        }
+    }
+    fields.read("store", Place::filled_text)?;
+    fields.read("persistent", Place::truth)?;
+    fields.read("mode", |place| place.word(&STORAGE_MODES))?;
+    fields.read("config", Place::map)?;
+    place.map()
+}
+
+/// Reads volumes: path on the node → name or mapping.
+pub(super) fn volumes(place: &Place<'_>) -> Result<Map<String, Value>> {
+    for (key, place) in place.entries()? {
+        check_destination(&key.text).map_err(|what| place.error(what))?;
+        if place.is_map() {
+            place.map()?;
+        } else {
+            place.filled_text()?;
+        }
+    }
+    place.map()
+}
+
+/// Reads where data lies: one URI and its size in GB.
+pub(super) fn estimate(place: &Place<'_>) -> Result<Map<String, Value>> {
+    let entries = place.entries()?;
+    let [(_, size)] = entries.as_slice() else {
+        return Err(place.error("expected one entry: a URI and its size in GB"));
+    };
+    if size.number()? < 0.0 {
+        return Err(size.error("it must not be below 0"));
+    }
+    place.map()
+}
+
+/// Reads how long auxiliary tasks live on: a duration, or a mapping task → duration.
+pub(super) fn delay(place: &Place<'_>) -> Result<Value> {
+    let check = |place: &Place<'_>| {
+        place.parsed(|text| {
+            let digits = text.trim().trim_end_matches(['s', 'm', 'h', 'd', 'w']);
+            if text.trim().len() <= digits.len() + 1 && digits.parse::<u32>().is_ok() {
+                return Ok(());
+            }
+            Err(format!(
+                "`{}` is not a duration such as `30s` or `5m`",
+                crate::base::ids::clip(text)
+            ))
+        })
+    };
+    if place.is_map() {
+        for (_, place) in place.entries()? {
+            check(&place)?;
+        }
+    } else {
+        check(place)?;
+    }
+    place.value()
+}
+
+/// Places of the configuration that a task may set.
+const CONFIG_KEYS: [(&str, &[&str]); 8] = [
+    ("docker", &["run_options"]),
+    ("nvidia_gpus", &["disable_ecc"]),
+    (
+        "ssh",
+        &["custom_metadata", "pod_config", "provision_timeout"],
+    ),
+    (
+        "kubernetes",
+        &[
+            "custom_metadata",
+            "pod_config",
+            "provision_timeout",
+            "dws",
+            "kueue",
+            "quota",
+            "remote_identity",
+            "enable_docker",
+            "set_pod_resource_limits",
+        ],
+    ),
+    ("azure", &["remote_identity", "vpc_name"]),
+    (
+        "gcp",
+        &[
+            "vpc_name",
+            "subnet_names",
+            "managed_instance_group",
+            "enable_gvnic",
+            "enable_gpu_direct",
+            "placement_policy",
+        ],
+    ),
+    ("vast", &["datacenter_only", "create_instance_kwargs"]),
+    ("slurm", &["sbatch_options", "quota", "cpu_partition"]),
+];
+
+/// Reads the configuration of a task: only places that a task may set.
+pub(super) fn config(place: &Place<'_>) -> Result<Map<String, Value>> {
+    let mut known: Vec<&str> = CONFIG_KEYS.iter().map(|(name, _)| *name).collect();
+    known.extend(["active_workspace", "hooks"]);
+    let fields = place.fields(&known)?;
+    for (name, inner) in CONFIG_KEYS {
+        fields.read(name, |place| place.fields(inner).map(|_| ()))?;
+    }
+    fields.read("active_workspace", Place::filled_text)?;
+    if let Some(place) = fields.get("hooks") {
+        check_hooks(place)?;
+    }
+    place.map()
+}
+
+/// The most hooks of a task.
+const MAX_HOOKS: usize = 32;
+/// The longest script of a hook.
+const MAX_HOOK_BYTES: usize = 16 * 1024;
+/// Seconds that a hook may take if nothing is said.
+const HOOK_TIMEOUT: u64 = 3600;
+
+/// Checks `config.hooks`.
+fn check_hooks(place: &Place<'_>) -> Result<()> {
+    let hooks = place.list()?;
+    if hooks.len() > MAX_HOOKS {
+        return Err(place.error(format!(
+            "{} hooks, more than the {MAX_HOOKS} that are possible",
+            hooks.len()
+        )));
+    }
+    for hook in &hooks {
+        let fields = hook.fields(&["run", "events", "timeout"])?;
+        let Some(run) = fields.read("run", Place::filled_text)? else {
+            return Err(hook.error("a hook needs `run`"));
+        };
+        if run.len() > MAX_HOOK_BYTES {
+            return Err(hook.error("its script is longer than 16 KiB"));
+        }
+        if let Some(events) = fields.get("events") {
+            for place in events.items() {
+                place.word(&["stop", "preemption", "down"])?;
+            }
+        }
+        fields.read("timeout", |place| place.integer(1, i64::from(u32::MAX)))?;
+    }
+    Ok(())
+}
+
+/// A script that runs on the head node before something happens to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hook {
+    /// The script.
+    pub(crate) run: String,
+    /// Before what.
+    pub(crate) events: Vec<HookEvent>,
+    /// Seconds that it may take.
+    pub(crate) timeout: u64,
+}
+
+/// What a hook runs before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HookEvent {
+    /// The cluster stops.
+    Stop,
+    /// The cloud takes the machine back.
+    Preemption,
+    /// The cluster is torn down.
+    Down,
+}
+
+impl HookEvent {
+    /// All events: those of a hook that names none.
+    const ALL: [Self; 3] = [Self::Stop, Self::Preemption, Self::Down];
+
+    /// Returns the word in YAML and in `SKYPILOT_HOOK_EVENT`.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Preemption => "preemption",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl Hook {
+    /// Makes the hook that `autostop.hook` means.
+    pub(super) fn before_stop(run: String, timeout: Option<i64>) -> Self {
+        let timeout = timeout
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(HOOK_TIMEOUT);
+        Self {
+            run,
+            events: vec![HookEvent::Stop, HookEvent::Down],
+            timeout,
+        }
+    }
+}
+
+/// Adds a hook to a configuration.
+pub(super) fn add_hook(config: &mut Map<String, Value>, hook: Hook) {
+    let events: Vec<&str> = hook.events.iter().map(|event| event.word()).collect();
+    let value = json!({ "run": hook.run, "events": events, "timeout": hook.timeout });
+    match config.get_mut("hooks") {
+        Some(Value::Array(hooks)) => hooks.push(value),
+        Some(_) | None => {
+            config.insert("hooks".to_owned(), Value::Array(vec![value]));
+        }
+    }
+}
+
+/// Returns the hooks of a task's configuration.
+pub(crate) fn hooks(config: &Map<String, Value>) -> Vec<Hook> {
+    let items = config.get("hooks").and_then(Value::as_array);
+    let read = |item: &Value| {
+        let named = |word: &Value| {
+            HookEvent::ALL
+                .into_iter()
+                .find(|event| word.as_str() == Some(event.word()))
+        };
+        let events = match item.get("events") {
+            Some(Value::Array(words)) => words.iter().filter_map(named).collect(),
+            Some(word @ Value::String(_)) => named(word).into_iter().collect(),
+            Some(_) | None => HookEvent::ALL.to_vec(),
+        };
+        Some(Hook {
+            run: item.get("run")?.as_str()?.to_owned(),
+            events,
+            timeout: item
+                .get("timeout")
+                .and_then(Value::as_u64)
+                .unwrap_or(HOOK_TIMEOUT),
+        })
+    };
+    items
+        .map(|items| items.iter().filter_map(read).collect())
+        .unwrap_or_default()
+}
+
+/// Fields of a service.
+const SERVICE_FIELDS: [&str; 8] = [
+    "readiness_probe",
+    "replicas",
+    "replica_policy",
+    "load_balancing_policy",
+    "load_balancer",
+    "ports",
+    "tls",
+    "pool",
+];
+/// Fields of a replica policy.
+const POLICY_FIELDS: [&str; 9] = [
+    "min_replicas",
+    "max_replicas",
+    "num_overprovision",
+    "target_qps_per_replica",
+    "upscale_delay_seconds",
+    "downscale_delay_seconds",
+    "dynamic_ondemand_fallback",
+    "base_ondemand_fallback_replicas",
+    "spot_placer",
+];
+/// Fields of a readiness probe.
+const PROBE_FIELDS: [&str; 7] = [
+    "path",
+    "initial_delay_seconds",
+    "timeout_seconds",
+    "endpoint_probe_interval_seconds",
+    "consecutive_failure_threshold_timeout",
+    "post_data",
+    "headers",
+];
+/// How requests are spread over replicas.
+const BALANCING: [&str; 3] = ["least_load", "round_robin", "instance_aware_least_load"];
+/// The most replicas or workers.
+const MAX_REPLICAS: i64 = 100_000;
+
+/// Reads the section `service`; on the wire a pool stands inside of it.
+pub(super) fn service(place: &Place<'_>, task: &mut Task) -> Result<()> {
+    let fields = place.fields(&SERVICE_FIELDS)?;
+    if let Some(inner) = fields.get("pool").filter(|inner| inner.is_map()) {
+        task.pool = Some(pool(inner)?);
+        return Ok(());
+    }
+    fields.exclude("replicas", "replica_policy")?;
+    let Some(probe) = fields.get("readiness_probe") else {
+        return Err(
+            place.error("a service needs `readiness_probe`, such as `readiness_probe: /health`")
+        );
+    };
+    readiness_probe(probe)?;
+    fields.read("replicas", |place| place.integer(0, MAX_REPLICAS))?;
+    if let Some(policy) = fields.get("replica_policy") {
+        replica_policy(policy)?;
+    }
+    fields.read("load_balancing_policy", |place| place.word(&BALANCING))?;
+    fields.read("load_balancer", |place| {
+        place.fields(&["stream_timeout_seconds"]).map(|_| ())
+    })?;
+    fields.read("ports", |place| place.integer(1, 65_535))?;
+    fields.read("tls", |place| {
+        place.fields(&["keyfile", "certfile"]).map(|_| ())
+    })?;
+    task.service = Some(place.value()?);
+    Ok(())
+}
+
+/// Checks how a service is probed.
+fn readiness_probe(place: &Place<'_>) -> Result<()> {
+    let path = |place: &Place<'_>| {
+        let path = place.text()?;
+        if path.starts_with('/') {
+            return Ok(());
+        }
+        // The path may come from a variable.
+        if path.starts_with('$') {
+            Ok(())
+        } else {
+            Err(place.error("the path must begin with `/`"))
+        }
+    };
+    if !place.is_map() {
+        return path(place);
+    }
+    let fields = place.fields(&PROBE_FIELDS)?;
+    if fields.read("path", path)?.is_none() {
+        return Err(place.error("it needs `path`"));
+    }
+    for name in &PROBE_FIELDS[1..5] {
+        fields.read(name, Place::number)?;
+    }
+    fields.read("headers", Place::map)?;
+    Ok(())
+}
+
+/// Checks how many replicas there are.
+fn replica_policy(place: &Place<'_>) -> Result<()> {
+    let fields = place.fields(&POLICY_FIELDS)?;
+    let count = |place: &Place<'_>| place.integer(0, MAX_REPLICAS);
+    let Some(least) = fields.read("min_replicas", count)? else {
+        return Err(place.error("it needs `min_replicas`"));
+    };
+    let most = fields.read("max_replicas", count)?;
+    if let (Some(most), Some(at)) = (most, fields.get("max_replicas")) {
+        if most < least {
+            return Err(at.error(format!("it is below `min_replicas` ({least})")));
+        }
+        if most > least && fields.get("target_qps_per_replica").is_none() {
+            return Err(at.error("a range of replicas needs `target_qps_per_replica`"));
+        }
+    }
+    if let Some(target) = fields
+        .get("target_qps_per_replica")
+        .filter(|target| !target.is_map())
+    {
+        if target.number()? <= 0.0 {
+            return Err(target.error("it must be above 0"));
+        }
+    }
+    for name in ["num_overprovision", "base_ondemand_fallback_replicas"] {
+        fields.read(name, count)?;
+    }
+    for name in ["upscale_delay_seconds", "downscale_delay_seconds"] {
+        fields.read(name, Place::number)?;
+    }
+    fields.read("dynamic_ondemand_fallback", Place::truth)?;
+    Ok(())
+}
+
+/// Reads the section `pool`.
+pub(super) fn pool(place: &Place<'_>) -> Result<Value> {
+    let known = [
+        "workers",
+        "min_workers",
+        "max_workers",
+        "queue_length_threshold",
+        "upscale_delay_seconds",
+        "downscale_delay_seconds",
+    ];
+    let fields = place.fields(&known)?;
+    let count = |place: &Place<'_>| place.integer(0, MAX_REPLICAS);
+    fields.exclude("workers", "min_workers")?;
+    fields.exclude("workers", "max_workers")?;
+    for name in ["workers", "min_workers", "queue_length_threshold"] {
+        fields.read(name, count)?;
+    }
+    let least = fields.read("min_workers", count)?.unwrap_or(0);
+    if let Some(place) = fields.get("max_workers") {
+        if count(place)? < least {
+            return Err(place.error(format!("it is below `min_workers` ({least})")));
+        }
+    }
+    place.value()
+}
