@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::clock::Moment;
 use super::error::{Error, Kind};
 
 /// Identifies a request.
@@ -40,6 +41,15 @@ impl RequestId {
     /// Returns the id that prints as these bytes.
     pub(crate) fn from_printed_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(swap_ends(bytes, 7)))
+    }
+
+    /// Returns when the id was made, to the millisecond.
+    pub(crate) fn created(self) -> Moment {
+        let bytes = self.0.as_bytes();
+        let millis = bytes[..6]
+            .iter()
+            .fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+        Moment::from_micros(millis * 1000)
     }
 
     /// Returns the first eight digits, as hints show them.

@@ -1,1 +1,230 @@
-//! (filled by its part)
+//! Infra that nodes come from: one small trait, one folder per cloud.
+//!
+//! A cloud makes, stops, starts and removes sets of machines by a name that we choose before the call, and
+//! says what it has. It knows nothing of clusters, jobs or requests.
+#![warn(clippy::missing_docs_in_private_items)]
+
+mod error;
+mod local;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::api::agent::PeerAddress;
+use crate::base::ids::NodeRank;
+use crate::base::{Error, Kind};
+use crate::catalog::Offer;
+use crate::sys::paths::Paths;
+use crate::task::Shape;
+use crate::transport::Transport;
+
+pub(crate) use error::{Category, CloudError};
+
+/// The clouds of this release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CloudId {
+    /// This machine.
+    Local,
+}
+
+impl CloudId {
+    /// All of them, in the order of tables.
+    pub(crate) const ALL: &'static [Self] = &[Self::Local];
+
+    /// Returns the name that users write.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+        }
+    }
+
+    /// Returns the name that tables show.
+    pub(crate) const fn display_name(self) -> &'static str {
+        match self {
+            Self::Local => "Local",
+        }
+    }
+}
+
+impl fmt::Display for CloudId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Infra that the product's users know but that this release cannot reach.
+pub(crate) const ABSENT: &[&str] = &[
+    "aws",
+    "azure",
+    "gcp",
+    "kubernetes",
+    "k8s",
+    "slurm",
+    "ssh",
+    "lambda",
+    "runpod",
+    "nebius",
+    "oci",
+    "ibm",
+    "vast",
+    "cudo",
+    "do",
+    "fluidstack",
+    "paperspace",
+    "hyperbolic",
+    "scp",
+    "vsphere",
+];
+
+impl FromStr for CloudId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let name = text
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        match Self::ALL.iter().find(|id| id.as_str() == name) {
+            Some(id) => Ok(*id),
+            None if ABSENT.contains(&name.as_str()) => Err(Error::new(
+                Kind::NoCloudAccess,
+                format!("infra `{name}` is not available in this release"),
+            )
+            .hint("see what is enabled: sky check")),
+            None => Err(Error::new(
+                Kind::Invalid,
+                format!("there is no infra named `{}`", crate::base::ids::clip(text)),
+            )
+            .hint("see what is enabled: sky check")),
+        }
+    }
+}
+
+/// What a cloud can do with machines that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// Machines can be stopped and started again with their disks.
+    pub(crate) stop: bool,
+}
+
+/// A set of machines to be made (or found): the same name always means the same set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NodeSet {
+    /// The name on the cloud, chosen and stored before the first call.
+    pub(crate) name: String,
+    /// How many.
+    pub(crate) count: u32,
+    /// Of which shape, where.
+    pub(crate) offer: Offer,
+    /// Labels to attach.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// A machine that was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    /// Its place in the set.
+    pub(crate) rank: NodeRank,
+    /// The cloud's id.
+    pub(crate) id: String,
+    /// The address that other nodes and jobs use.
+    pub(crate) internal_ip: String,
+    /// The address that users use, where it differs.
+    pub(crate) external_ip: Option<String>,
+    /// Where its agent listens, seen from the other nodes of the set.
+    pub(crate) agent: PeerAddress,
+}
+
+/// A machine as the cloud sees it now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// It runs.
+    Running,
+    /// It exists and does not run.
+    Stopped,
+    /// It does not exist.
+    Gone,
+}
+
+/// The result of a call to a cloud.
+pub(crate) type CloudResult<T> = Result<T, CloudError>;
+
+/// Infra that nodes come from. Every call is idempotent and keyed by the name in the set.
+pub(crate) trait Cloud: Send + Sync {
+    /// Returns which cloud this is.
+    fn id(&self) -> CloudId;
+
+    /// Returns what it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Returns normally when the cloud can be used; else why not and what to do.
+    fn check(&self) -> BoxFuture<'_, CloudResult<()>>;
+
+    /// Returns what it offers for a wish: the cheapest for each place, none when nothing fits.
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Vec<Offer>>>;
+
+    /// Returns the accelerators that it has, with the quantities that can be asked for.
+    fn accelerators(&self) -> BoxFuture<'_, CloudResult<BTreeMap<String, Vec<f64>>>>;
+
+    /// Makes the machines, or finds those made before under this name, and runs them.
+    fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>>;
+
+    /// Makes sure that a machine that runs has a running agent of this release.
+    fn bootstrap<'a>(
+        &'a self,
+        set: &'a NodeSet,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, CloudResult<()>>;
+
+    /// Stops the machines, keeps their disks.
+    fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;
+
+    /// Removes the machines and their disks; returns normally when the cloud says that they are gone.
+    fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;
+
+    /// Returns how each machine stands, by rank.
+    fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>>;
+
+    /// Returns the names of all sets that exist, for finding strays.
+    fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>>;
+
+    /// Returns how to reach the agent of a machine from here.
+    fn transport(&self, instance: &Instance) -> Arc<dyn Transport>;
+}
+
+/// The clouds of this server.
+#[derive(Clone)]
+pub(crate) struct Clouds {
+    /// By id.
+    all: Arc<BTreeMap<CloudId, Arc<dyn Cloud>>>,
+}
+
+impl Clouds {
+    /// Makes them all.
+    pub(crate) fn new(paths: &Paths) -> Self {
+        let local: Arc<dyn Cloud> = Arc::new(local::Local::new(paths.local_nodes()));
+        Self {
+            all: Arc::new([(CloudId::Local, local)].into()),
+        }
+    }
+
+    /// Returns one.
+    pub(crate) fn get(&self, id: CloudId) -> Arc<dyn Cloud> {
+        match self.all.get(&id) {
+            Some(cloud) => Arc::clone(cloud),
+            None => unreachable!("every cloud is made at start"),
+        }
+    }
+
+    /// Returns all.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Cloud>> {
+        self.all.values()
+    }
+}

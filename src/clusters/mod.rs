@@ -1,1 +1,201 @@
-//! (filled by its part)
+//! Clusters: what is stored of them, how they come to be, how they are reached, how they end.
+//!
+//! Owns the records and their state machine, the making and removing of machines through `clouds`, and the
+//! connections to the agents. Knows no requests and no verbs: `ops` calls in here.
+//! The one invariant: what is wanted is stored before the cloud is called, and a record goes only when the cloud has
+//! said that the machines are gone (or the user purges it).
+
+mod agents;
+mod files;
+mod logs;
+mod names;
+mod provision;
+mod record;
+mod refresh;
+mod state;
+mod store;
+mod teardown;
+mod watch;
+mod wire;
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::agent::AutostopSetting;
+use crate::base::clock::Moment;
+use crate::base::ids::ClusterName;
+use crate::base::{Error, Kind, Result};
+use crate::clouds::Clouds;
+use crate::store::Db;
+
+pub(crate) use files::Shipment;
+pub(crate) use provision::Placed;
+pub(crate) use record::{Buried, Cluster, Owner};
+pub(crate) use state::{Event, State};
+pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};
+
+/// What to do when a cluster has been idle for as long as its owner said.
+pub(crate) trait OnIdle: Send + Sync {
+    /// Asks for the cluster to be stopped or removed, as the owner's request.
+    fn idle(&self, cluster: Cluster, setting: AutostopSetting) -> BoxFuture<'_, ()>;
+}
+
+/// All clusters of this server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Clusters {
+    /// Shared parts.
+    inner: Arc<Inner>,
+}
+
+/// What all clones share.
+struct Inner {
+    /// The records.
+    db: Db,
+    /// The infra.
+    clouds: Clouds,
+    /// Connections to agents.
+    agents: agents::Pool,
+    /// Who watches the nodes of UP clusters.
+    watchers: watch::Watchers,
+    /// What to do with idle clusters.
+    on_idle: OnceLock<Arc<dyn OnIdle>>,
+    /// Fires when the server stops.
+    stop: CancellationToken,
+    /// The tasks of this part.
+    tasks: TaskTracker,
+}
+
+impl Clusters {
+    /// Opens the records.
+    pub(crate) fn new(db: Db, clouds: Clouds, stop: CancellationToken) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                db,
+                clouds,
+                agents: agents::Pool::default(),
+                watchers: watch::Watchers::default(),
+                on_idle: OnceLock::new(),
+                stop,
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Begins to watch the clusters that are up. Call once, when requests can be taken.
+    pub(crate) async fn start(&self, on_idle: Arc<dyn OnIdle>) -> Result<()> {
+        drop(self.inner.on_idle.set(on_idle));
+        for cluster in self.list().await? {
+            self.watch(&cluster);
+        }
+        Ok(())
+    }
+
+    /// Waits for the tasks of this part to end, after the token has fired.
+    pub(crate) async fn stopped(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Returns the infra.
+    pub(crate) fn clouds(&self) -> &Clouds {
+        &self.inner.clouds
+    }
+
+    /// Returns a cluster, if it exists.
+    pub(crate) async fn find(&self, name: &ClusterName) -> Result<Option<Cluster>> {
+        let name = name.clone();
+        self.inner.db.read(move |tx| store::get(tx, &name)).await
+    }
+
+    /// Returns a cluster; an error that names similar ones when it does not exist.
+    pub(crate) async fn get(&self, name: &ClusterName) -> Result<Cluster> {
+        match self.find(name).await? {
+            Some(cluster) => Ok(cluster),
+            None => Err(self.not_found(name).await),
+        }
+    }
+
+    /// Makes the error for a cluster that does not exist.
+    async fn not_found(&self, name: &ClusterName) -> Error {
+        let error = Error::new(
+            Kind::ClusterNotFound,
+            format!("cluster `{name}` does not exist"),
+        );
+        let similar = self
+            .list()
+            .await
+            .unwrap_or_default()
+            .into_iter()
+            .find(|cluster| strsim::jaro_winkler(cluster.name.as_str(), name.as_str()) > 0.85);
+        match similar {
+            Some(cluster) => {
+                error.hint(format!("did you mean `{}`? See: sky status", cluster.name))
+            }
+            None => error.hint("see what there is: sky status"),
+        }
+    }
+
+    /// Returns all clusters, newest launch first.
+    pub(crate) async fn list(&self) -> Result<Vec<Cluster>> {
+        let mut all = self.inner.db.read(store::list).await?;
+        all.sort_by_key(|c| std::cmp::Reverse(c.launched_at));
+        Ok(all)
+    }
+
+    /// Returns the clusters that are no more, newest first.
+    pub(crate) async fn buried(&self) -> Result<Vec<Buried>> {
+        self.inner.db.read(store::buried).await
+    }
+
+    /// Applies an event to a cluster and stores the outcome; `change` adjusts other fields in the same commit.
+    ///
+    /// Fails with `Conflict` when the cluster is another one by now, or its state does not take the event.
+    pub(crate) async fn transition(
+        &self,
+        cluster: &Cluster,
+        event: Event,
+        change: impl FnOnce(&mut Cluster) + Send + 'static,
+    ) -> Result<Cluster> {
+        let (name, hash) = (cluster.name.clone(), cluster.hash.clone());
+        let changed = self
+            .inner
+            .db
+            .write(move |tx| {
+                let mut cluster = store::get_same(tx, &name, &hash)?;
+                cluster.apply(event, Moment::now()).map_err(|e| {
+                    Error::new(
+                        Kind::Conflict,
+                        format!("the state of cluster `{name}` forbids this"),
+                    )
+                    .caused_by(&e)
+                })?;
+                change(&mut cluster);
+                store::put(tx, &cluster)?;
+                Ok(cluster)
+            })
+            .await?;
+        self.watch(&changed);
+        Ok(changed)
+    }
+
+    /// Adjusts fields that are not the state.
+    pub(crate) async fn adjust(
+        &self,
+        cluster: &Cluster,
+        change: impl FnOnce(&mut Cluster) + Send + 'static,
+    ) -> Result<Cluster> {
+        let (name, hash) = (cluster.name.clone(), cluster.hash.clone());
+        self.inner
+            .db
+            .write(move |tx| {
+                let mut cluster = store::get_same(tx, &name, &hash)?;
+                change(&mut cluster);
+                store::put(tx, &cluster)?;
+                Ok(cluster)
+            })
+            .await
+    }
+}

@@ -15,7 +15,10 @@ fn the_captured_text_of_a_request_is_understood() {
     assert_eq!(dag.execution, Execution::Single);
     let task = dag.only_task().expect("one task");
     assert_eq!(task.run.as_deref(), Some("echo \"$GREETING world\"\n"));
-    assert_eq!(task.resources.first().infra.region.as_deref(), Some("us-east-1"));
+    assert_eq!(
+        task.resources.first().infra.region.as_deref(),
+        Some("us-east-1")
+    );
     assert_eq!(task.envs["GREETING"], "hello");
     assert_eq!(parse(&to_wire(&dag), "task").expect("it parses"), dag);
 }

@@ -1,0 +1,76 @@
+//! One file per family of budgets.
+
+mod commands;
+mod logs;
+mod submits;
+
+/// A measured figure beside its budget.
+pub struct Line {
+    what: String,
+    figure: String,
+    budget: &'static str,
+    met: bool,
+}
+
+/// All that was measured.
+#[derive(Default)]
+pub struct Report {
+    lines: Vec<Line>,
+}
+
+/// A family of budgets: its name and what measures it.
+type Part = (&'static str, fn(&mut Report));
+
+/// All families, in the order of the report.
+pub const ALL: &[Part] = &[
+    ("command", commands::latency),
+    ("first", commands::first_command),
+    ("idle", commands::idle_server),
+    ("launch", commands::local_launch),
+    ("submit", submits::durable),
+    ("short", submits::short_request),
+    ("pending", submits::pending),
+    ("finished", submits::finished),
+    ("followers", logs::followers),
+    ("log", logs::finished_log),
+];
+
+impl Report {
+    /// Adds a figure.
+    pub fn add(&mut self, what: &str, figure: String, budget: &'static str, met: bool) {
+        println!(
+            "{what}: {figure} (budget {budget}) {}",
+            if met { "ok" } else { "MISSED" }
+        );
+        self.lines.push(Line {
+            what: what.to_owned(),
+            figure,
+            budget,
+            met,
+        });
+    }
+
+    /// Prints the table for `docs/performance.md`.
+    pub fn print(&self) {
+        println!("\n| what | figure | budget | |\n| --- | --- | --- | --- |");
+        for line in &self.lines {
+            let met = if line.met { "met" } else { "missed" };
+            println!(
+                "| {} | {} | {} | {met} |",
+                line.what, line.figure, line.budget
+            );
+        }
+    }
+}
+
+/// The value at a share of the sorted values.
+pub fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let at = ((values.len() - 1) as f64 * share).round() as usize;
+    values[at]
+}

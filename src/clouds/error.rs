@@ -1,0 +1,107 @@
+//! What can go wrong at a cloud, by what it means for the caller.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::{Error, Kind};
+
+/// What an error means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Category {
+    /// No machine of this kind is free there: try another place.
+    Capacity,
+    /// The account may not have more: try another place.
+    Quota,
+    /// Credentials are missing or refused.
+    Auth,
+    /// Too many calls: try again after this.
+    Throttled(Duration),
+    /// The thing does not exist.
+    NotFound,
+    /// Something else uses the name.
+    Conflict,
+    /// May succeed when tried again.
+    Transient,
+    /// Will not succeed.
+    Fatal,
+}
+
+/// An error of a cloud.
+#[derive(Debug, Clone)]
+pub(crate) struct CloudError {
+    /// What it means.
+    pub(crate) category: Category,
+    /// What happened.
+    pub(crate) error: Error,
+}
+
+impl CloudError {
+    /// Puts an error into a category.
+    pub(crate) const fn new(category: Category, error: Error) -> Self {
+        Self { category, error }
+    }
+
+    /// An error that will not go away by itself.
+    pub(crate) const fn fatal(error: Error) -> Self {
+        Self::new(Category::Fatal, error)
+    }
+
+    /// Whether another place may do better.
+    pub(crate) const fn is_place_bound(&self) -> bool {
+        match self.category {
+            Category::Capacity | Category::Quota => true,
+            Category::Auth
+            | Category::Throttled(_)
+            | Category::NotFound
+            | Category::Conflict
+            | Category::Transient
+            | Category::Fatal => false,
+        }
+    }
+}
+
+impl fmt::Display for CloudError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for CloudError {}
+
+impl From<CloudError> for Error {
+    fn from(error: CloudError) -> Self {
+        error.error
+    }
+}
+
+impl From<Error> for CloudError {
+    /// An error of the system below: a full disk is lack of capacity, a peer that is away may come back.
+    fn from(error: Error) -> Self {
+        let category = match error.kind() {
+            Kind::StorageFull => Category::Capacity,
+            Kind::Unreachable | Kind::Timeout | Kind::TooBusy => Category::Transient,
+            Kind::NotFound => Category::NotFound,
+            Kind::Conflict => Category::Conflict,
+            Kind::Unauthenticated | Kind::PermissionDenied => Category::Auth,
+            Kind::Invalid
+            | Kind::Usage
+            | Kind::InvalidName
+            | Kind::InvalidTask
+            | Kind::InvalidConfig
+            | Kind::Ambiguous
+            | Kind::ClusterNotFound
+            | Kind::ClusterNotUp
+            | Kind::ResourcesMismatch
+            | Kind::ResourcesUnavailable
+            | Kind::NoCloudAccess
+            | Kind::NotSupported
+            | Kind::TooLarge
+            | Kind::VersionMismatch
+            | Kind::Cancelled
+            | Kind::Interrupted
+            | Kind::CommandFailed
+            | Kind::Internal => Category::Fatal,
+        };
+        Self { category, error }
+    }
+}

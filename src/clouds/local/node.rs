@@ -1,0 +1,221 @@
+//! One node: its directory, its agent, its end.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::base::ids::NodeRank;
+use crate::base::{Error, Kind, Result};
+use crate::clouds::Observed;
+use crate::sys::process;
+use crate::sys::ready::{READY_FD, Start, Started, start};
+use crate::sys::{fs, lock::FileLock};
+use crate::transport::agent_client::AgentClient;
+use crate::transport::local::Local;
+
+/// How long an agent may take to be ready (it adopts its jobs first).
+const AGENT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an agent may take to be gone after it has answered a shutdown.
+const EXIT_DEADLINE: Duration = Duration::from_secs(10);
+/// Prefixes of the server's variables that a node must not see.
+const NOT_INHERITED: &[&str] = &["SKY", "AWS_", "AZURE_", "GOOGLE_", "KUBECONFIG"];
+
+/// A node's directory.
+pub(super) struct Node {
+    /// The directory.
+    dir: PathBuf,
+    /// Its place in the set.
+    rank: NodeRank,
+}
+
+impl Node {
+    /// Names the node of a set; it need not exist.
+    pub(super) fn new(set_dir: &Path, rank: NodeRank) -> Self {
+        Self {
+            dir: set_dir.join(rank.to_string()),
+            rank,
+        }
+    }
+
+    /// Returns its place in the set.
+    pub(super) const fn rank(&self) -> NodeRank {
+        self.rank
+    }
+
+    /// Returns its address: a loopback address of its own, so that ranks can listen on the same port.
+    pub(super) fn ip(&self) -> String {
+        format!("127.0.0.{}", self.rank.0 + 1)
+    }
+
+    /// Returns where its agent listens.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.join("agent.sock")
+    }
+
+    /// The file that says: stopped.
+    fn stopped_mark(&self) -> PathBuf {
+        self.dir.join("stopped")
+    }
+
+    /// Makes the node, or switches a stopped one on.
+    pub(super) fn create(&self) -> Result<()> {
+        fs::private_dir(&self.dir.join("home"))?;
+        match std::fs::remove_file(self.stopped_mark()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
+                format!("switch on node `{}`", self.dir.display()),
+                &e,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says how it stands.
+    pub(super) fn observe(&self) -> Observed {
+        if !self.dir.join("home").is_dir() {
+            Observed::Gone
+        } else if self.stopped_mark().exists() {
+            Observed::Stopped
+        } else {
+            Observed::Running
+        }
+    }
+
+    /// Makes a client of its agent.
+    fn client(&self) -> AgentClient {
+        AgentClient::new(Arc::new(Local::new(self.socket())))
+    }
+
+    /// Starts its agent unless one answers. Callers that race start one: the lock decides.
+    pub(super) async fn ensure_agent(&self, reapers: &TaskTracker) -> Result<()> {
+        if self.client().info().await.is_ok() {
+            return Ok(());
+        }
+        let dir = self.dir.clone();
+        let socket = self.socket();
+        let started = tokio::task::spawn_blocking(move || -> Result<Option<Started>> {
+            let _lock = FileLock::acquire(&dir.join("start.lock"))?;
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+                return Ok(None);
+            }
+            start_agent(&dir).map(Some)
+        })
+        .await
+        .map_err(|e| Error::internal("start the agent", &e))??;
+        if let Some(mut started) = started {
+            reapers.spawn(async move {
+                if let Err(e) = wait_exit(started.child.id()).await {
+                    tracing::warn!(error = %e.one_line(), "cannot watch an agent");
+                }
+                if let Err(e) = started.child.try_wait() {
+                    tracing::warn!(error = %e, "cannot reap an agent");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends all its processes and marks it stopped. A node that is stopped or gone is left alone.
+    pub(super) async fn stop(&self, reapers: &TaskTracker) -> Result<()> {
+        match self.observe() {
+            Observed::Gone | Observed::Stopped => return Ok(()),
+            Observed::Running => {}
+        }
+        // The agent knows the process trees, also those that it has to adopt first.
+        self.ensure_agent(reapers).await?;
+        let client = self.client();
+        let info = client.info().await?;
+        client.shutdown().await?;
+        let gone = tokio::time::timeout(EXIT_DEADLINE, wait_exit(info.pid)).await;
+        if gone.is_err() {
+            return Err(Error::new(
+                Kind::Timeout,
+                format!(
+                    "the agent of node `{}` (process {}) did not end",
+                    self.dir.display(),
+                    info.pid
+                ),
+            ));
+        }
+        fs::write_atomic(&self.stopped_mark(), b"", 0o600)
+    }
+}
+
+/// Waits until a process has ended.
+async fn wait_exit(pid: u32) -> Result<()> {
+    let Some(identity) = process::identity(pid) else {
+        return Ok(());
+    };
+    let watch = || format!("watch process {pid}");
+    match process::Exit::of(identity).map_err(|e| Error::io(watch(), &e))? {
+        None => Ok(()),
+        Some(exit) => exit.wait().await.map_err(|e| Error::io(watch(), &e)),
+    }
+}
+
+/// Starts the agent of a node.
+fn start_agent(dir: &Path) -> Result<Started> {
+    let args: Vec<OsString> = vec![
+        "__agent".into(),
+        "--dir".into(),
+        dir.into(),
+        "--ready-fd".into(),
+        READY_FD.into(),
+    ];
+    start(&Start {
+        args: &args,
+        log: &dir.join("agent.log"),
+        envs: &[],
+        without: NOT_INHERITED,
+        deadline: AGENT_DEADLINE,
+    })
+}
+
+/// Prefix of directories that are being removed.
+const TRASH: &str = ".removed-";
+
+/// Removes a set: out of sight at once, then file by file. Finishes what an earlier removal left.
+pub(super) async fn remove_set(root: PathBuf, name: String) -> Result<()> {
+    let remove = move || -> Result<()> {
+        let trash = root.join(format!("{TRASH}{}", uuid::Uuid::new_v4().simple()));
+        match std::fs::rename(root.join(&name), &trash) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("remove the nodes of `{name}`"), &e));
+            }
+            _ => {}
+        }
+        for entry in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(TRASH) {
+                match std::fs::remove_dir_all(entry.path()) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io(
+                            format!("remove `{}`", entry.path().display()),
+                            &e,
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(remove)
+        .await
+        .map_err(|e| Error::internal("remove nodes", &e))?
+}
+
+/// Lists the sets that exist.
+pub(super) fn sets(root: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(format!("list `{}`", root.display()), &e)),
+    };
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !name.starts_with('.'))
+        .collect())
+}

@@ -1,0 +1,144 @@
+//! Connections to the agents of clusters: kept, shared, and mended when an agent has gone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::try_join_all;
+
+use super::{Cluster, Clusters};
+use crate::api::agent::{NodeConfig, Peer};
+use crate::base::ids::NodeRank;
+use crate::base::{Kind, Result};
+use crate::clouds::Instance;
+use crate::transport::agent_client::AgentClient;
+
+/// Seconds between TERM and KILL, as the tool users come from gives.
+const KILL_GRACE_SECS: f64 = 30.0;
+
+/// One client for each node, by cluster life and rank.
+#[derive(Default)]
+pub(super) struct Pool {
+    /// The clients.
+    clients: Mutex<HashMap<(String, NodeRank), AgentClient>>,
+}
+
+impl Pool {
+    /// Forgets the clients of a cluster.
+    pub(super) fn forget(&self, hash: &str) {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|(of, _), _| of != hash);
+    }
+}
+
+impl Clusters {
+    /// Returns the client of a node's agent; connects when it is used.
+    pub(super) fn agent(&self, cluster: &Cluster, instance: &Instance) -> AgentClient {
+        let key = (cluster.hash.clone(), instance.rank);
+        let mut clients = self
+            .inner
+            .agents
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(key)
+            .or_insert_with(|| {
+                AgentClient::new(self.clouds().get(cluster.cloud).transport(instance))
+            })
+            .clone()
+    }
+
+    /// Returns the client of the head node's agent.
+    pub(crate) fn head(&self, cluster: &Cluster) -> Result<AgentClient> {
+        Ok(self.agent(cluster, cluster.instance(NodeRank::HEAD)?))
+    }
+
+    /// Makes sure that the agent of a node runs and knows its cluster.
+    pub(super) async fn ensure_agent(
+        &self,
+        cluster: &Cluster,
+        instance: &Instance,
+    ) -> Result<AgentClient> {
+        self.clouds()
+            .get(cluster.cloud)
+            .bootstrap(&cluster.set, instance)
+            .await?;
+        let client = self.agent(cluster, instance);
+        client
+            .configure(&node_config(cluster, instance.rank))
+            .await?;
+        Ok(client)
+    }
+
+    /// Makes sure that all agents of a cluster run and know it.
+    pub(crate) async fn ensure_agents(&self, cluster: &Cluster) -> Result<()> {
+        try_join_all(
+            cluster
+                .instances
+                .iter()
+                .map(|i| self.ensure_agent(cluster, i)),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Calls the head's agent; when it does not answer, starts it again and calls once more.
+    ///
+    /// Only for calls that may be made twice: all of the agent's are.
+    pub(crate) async fn on_head<T, F>(
+        &self,
+        cluster: &Cluster,
+        call: impl Fn(AgentClient) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let instance = cluster.instance(NodeRank::HEAD)?;
+        match call(self.agent(cluster, instance)).await {
+            Err(error) if error.kind() == Kind::Unreachable => {
+                tracing::info!(cluster = %cluster.name, error = %error.one_line(), "starting the agent again");
+                call(self.ensure_agent(cluster, instance).await?).await
+            }
+            result => result,
+        }
+    }
+}
+
+/// Returns what a node must know of its cluster.
+fn node_config(cluster: &Cluster, rank: NodeRank) -> NodeConfig {
+    let offer = &cluster.set.offer;
+    NodeConfig {
+        cluster: cluster.name.to_string(),
+        rank,
+        nodes: cluster
+            .instances
+            .iter()
+            .map(|i| Peer {
+                rank: i.rank,
+                ip: i.internal_ip.clone(),
+                address: i.agent.clone(),
+            })
+            .collect(),
+        cluster_info: cluster_info(cluster),
+        cpus: offer.vcpus,
+        accelerators: offer
+            .accelerators
+            .iter()
+            .map(|a| (a.name.clone(), a.count))
+            .collect(),
+        kill_grace_secs: KILL_GRACE_SECS,
+    }
+}
+
+/// Returns the text of `SKYPILOT_CLUSTER_INFO`, with the spaces that the original's JSON writer puts.
+fn cluster_info(cluster: &Cluster) -> String {
+    let text = |value: Option<&str>| serde_json::Value::from(value).to_string();
+    let offer = &cluster.set.offer;
+    format!(
+        r#"{{"cluster_name": {}, "cloud": {}, "region": {}, "zone": {}}}"#,
+        text(Some(cluster.name.as_str())),
+        text(Some(cluster.cloud.display_name())),
+        text(offer.region.as_deref()),
+        text(offer.zone.as_deref()),
+    )
+}

@@ -1,0 +1,159 @@
+//! Asking the cloud and the nodes how a cluster really stands.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::{Cluster, Clusters, Event, State};
+use crate::base::Result;
+use crate::clouds::Observed;
+
+/// How long a node's agent may take to answer before it counts as not answering.
+const AGENT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What to do about what was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Finding {
+    /// The record is right, or an operation is at work that will set it.
+    Keep,
+    /// The record changes.
+    Record(Event),
+    /// The machines are gone: so is the cluster.
+    Forget,
+}
+
+/// A node as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// By the cloud.
+    machine: Observed,
+    /// By its agent: why it does not answer, if it does not.
+    agent: Option<String>,
+}
+
+/// Decides what the observation means. Pure.
+fn judge(state: &State, nodes: &[Seen]) -> Finding {
+    match state {
+        // The request that launches, stops or removes the cluster owns its state until it ends.
+        State::Launching { .. } | State::Stopping { .. } | State::Terminating { .. } => {
+            return Finding::Keep;
+        }
+        State::Up { .. } | State::Unhealthy { .. } | State::Stopped { .. } => {}
+    }
+    let all = |wanted: Observed| nodes.iter().all(|n| n.machine == wanted);
+    if all(Observed::Gone) {
+        return Finding::Forget;
+    }
+    if all(Observed::Stopped) {
+        return match state {
+            State::Stopped { .. } => Finding::Keep,
+            _ => Finding::Record(Event::AllStopped),
+        };
+    }
+    if let State::Stopped { .. } = state {
+        // Machines that run although they were stopped: visible at the next start.
+        return Finding::Keep;
+    }
+    let trouble = nodes
+        .iter()
+        .enumerate()
+        .find_map(|(rank, node)| match node.machine {
+            Observed::Gone => Some(format!("node {rank} does not exist any more")),
+            Observed::Stopped => Some(format!("node {rank} is stopped")),
+            Observed::Running => node
+                .agent
+                .as_ref()
+                .map(|why| format!("the agent of node {rank} does not answer: {why}")),
+        });
+    Finding::Record(trouble.map_or(Event::AllUp, |reason| Event::FoundUnhealthy { reason }))
+}
+
+impl Clusters {
+    /// Looks at a cluster and corrects its record; `None` when it turns out to be gone.
+    pub(crate) async fn refresh(&self, cluster: Cluster) -> Result<Option<Cluster>> {
+        let machines = self
+            .clouds()
+            .get(cluster.cloud)
+            .observe(&cluster.set)
+            .await?;
+        let seen = join_all(machines.into_iter().enumerate().map(|(rank, machine)| {
+            let instance = cluster
+                .instances
+                .iter()
+                .find(|i| usize::try_from(i.rank.0) == Ok(rank));
+            let cluster = &cluster;
+            async move {
+                let agent = match (machine, instance) {
+                    (Observed::Running, Some(instance)) => {
+                        match tokio::time::timeout(
+                            AGENT_DEADLINE,
+                            self.ensure_agent(cluster, instance),
+                        )
+                        .await
+                        {
+                            Ok(Ok(_)) => None,
+                            Ok(Err(error)) => Some(error.one_line()),
+                            Err(_) => Some(format!("no answer in {} s", AGENT_DEADLINE.as_secs())),
+                        }
+                    }
+                    (Observed::Running, None) => Some("it was never made".to_owned()),
+                    (Observed::Stopped | Observed::Gone, _) => None,
+                };
+                Seen { machine, agent }
+            }
+        }))
+        .await;
+        match judge(&cluster.state, &seen) {
+            Finding::Keep => Ok(Some(cluster)),
+            Finding::Record(event) => self.transition(&cluster, event, |_| {}).await.map(Some),
+            Finding::Forget => {
+                self.forget(&cluster).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Moment;
+
+    fn node(machine: Observed, agent: Option<&str>) -> Seen {
+        Seen {
+            machine,
+            agent: agent.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn judges_by_what_was_seen() {
+        let since = Moment::from_micros(1);
+        let up = State::Up { since };
+        let stopped = State::Stopped { since };
+        let (runs, off, gone) = (
+            node(Observed::Running, None),
+            node(Observed::Stopped, None),
+            node(Observed::Gone, None),
+        );
+        let mute = node(Observed::Running, Some("connection refused"));
+        let unhealthy =
+            |finding: Finding| matches!(finding, Finding::Record(Event::FoundUnhealthy { .. }));
+        assert_eq!(
+            judge(&up, &[runs.clone(), runs.clone()]),
+            Finding::Record(Event::AllUp)
+        );
+        assert_eq!(
+            judge(&up, &[off.clone(), off.clone()]),
+            Finding::Record(Event::AllStopped)
+        );
+        assert_eq!(judge(&up, &[gone.clone(), gone.clone()]), Finding::Forget);
+        assert_eq!(judge(&stopped, &[gone.clone()]), Finding::Forget);
+        assert_eq!(judge(&stopped, &[off.clone()]), Finding::Keep);
+        assert_eq!(judge(&stopped, &[runs.clone()]), Finding::Keep);
+        assert!(unhealthy(judge(&up, &[runs.clone(), off])));
+        assert!(unhealthy(judge(&up, &[runs.clone(), gone.clone()])));
+        assert!(unhealthy(judge(&up, &[mute])));
+        assert_eq!(judge(&State::Launching { since }, &[gone]), Finding::Keep);
+    }
+}

@@ -1,0 +1,83 @@
+//! The repository of clusters: those that exist by name, those that are no more by time.
+
+use std::ops::ControlFlow;
+
+use super::record::{Buried, Cluster};
+use crate::base::ids::ClusterName;
+use crate::base::{Error, Kind, Result};
+use crate::store::{JsonRecord, Read, ReadTx, Span, Table, Walk, WriteTx};
+
+/// Clusters that exist, by name.
+const CLUSTERS: Table<Cluster> = Table::new("clusters");
+/// Clusters that are no more, by the time of removal and the cluster's hash.
+const BURIED: Table<Buried> = Table::new("clusters_buried");
+/// The most of those that are kept.
+const MAX_BURIED: usize = 10_000;
+
+impl JsonRecord for Cluster {
+    const WHAT: &'static str = "cluster";
+}
+
+impl JsonRecord for Buried {
+    const WHAT: &'static str = "removed cluster";
+}
+
+/// Returns a cluster, if it exists.
+pub(super) fn get(tx: &impl Read, name: &ClusterName) -> Result<Option<Cluster>> {
+    tx.get(&CLUSTERS, name.as_str().as_bytes())
+}
+
+/// Returns the cluster of this name if it is still the same one.
+pub(super) fn get_same(tx: &impl Read, name: &ClusterName, hash: &str) -> Result<Cluster> {
+    match get(tx, name)? {
+        Some(cluster) if cluster.hash == hash => Ok(cluster),
+        Some(_) => Err(Error::new(
+            Kind::Conflict,
+            format!("cluster `{name}` was removed and made again in the meantime"),
+        )),
+        None => Err(Error::new(
+            Kind::ClusterNotFound,
+            format!("cluster `{name}` does not exist any more"),
+        )),
+    }
+}
+
+/// Returns all clusters, by name.
+pub(super) fn list(tx: &ReadTx) -> Result<Vec<Cluster>> {
+    Ok(tx
+        .range(&CLUSTERS, &Span::all())?
+        .into_iter()
+        .map(|(_, cluster)| cluster)
+        .collect())
+}
+
+/// Stores a cluster.
+pub(super) fn put(tx: &mut WriteTx<'_>, cluster: &Cluster) -> Result<()> {
+    tx.put(&CLUSTERS, cluster.name.as_str().as_bytes(), cluster)
+}
+
+/// Removes a cluster.
+pub(super) fn remove(tx: &mut WriteTx<'_>, name: &ClusterName) -> Result<()> {
+    tx.delete(&CLUSTERS, name.as_str().as_bytes()).map(drop)
+}
+
+/// Stores what a cluster was.
+pub(super) fn bury(tx: &mut WriteTx<'_>, buried: &Buried) -> Result<()> {
+    let mut key = buried.removed_at.micros().to_be_bytes().to_vec();
+    key.extend_from_slice(buried.cluster.hash.as_bytes());
+    tx.put(&BURIED, &key, buried)
+}
+
+/// Returns what clusters were, newest first.
+pub(super) fn buried(tx: &ReadTx) -> Result<Vec<Buried>> {
+    let mut found = Vec::new();
+    tx.walk(&BURIED, &Span::all(), Walk::Down, |_, buried| {
+        found.push(buried);
+        Ok(if found.len() < MAX_BURIED {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,80 @@
+//! Stopping and removing clusters.
+
+use super::{Buried, Cluster, Clusters, Event, State, store};
+use crate::base::clock::Moment;
+use crate::base::{Kind, Result};
+
+impl Clusters {
+    /// Stops the machines of a cluster; their disks are kept. Does nothing to a stopped one.
+    pub(crate) async fn stop(&self, cluster: &Cluster, idle: bool) -> Result<Cluster> {
+        let cluster = self
+            .transition(cluster, Event::StopIntended { idle }, |_| {})
+            .await?;
+        if let State::Stopped { .. } = cluster.state {
+            return Ok(cluster);
+        }
+        self.clouds().get(cluster.cloud).stop(&cluster.set).await?;
+        self.inner.agents.forget(&cluster.hash);
+        // A stopped node comes back without its idle timer, as the machines users know do.
+        self.transition(&cluster, Event::AllStopped, |c| c.autostop = None)
+            .await
+    }
+
+    /// Removes the machines of a cluster, then its record. With `purge` the record goes also when they do not.
+    pub(crate) async fn terminate(&self, cluster: &Cluster, idle: bool, purge: bool) -> Result<()> {
+        let cluster = self
+            .transition(cluster, Event::TerminateIntended { idle }, |_| {})
+            .await?;
+        match self
+            .clouds()
+            .get(cluster.cloud)
+            .terminate(&cluster.set)
+            .await
+        {
+            Err(error) if purge => {
+                tracing::warn!(cluster = %cluster.name, error = %error.error.one_line(), "purging a cluster whose machines stay");
+            }
+            Err(error) => {
+                let name = &cluster.name;
+                return Err(error
+                    .error
+                    .context(format!("failed to remove the machines of cluster `{name}`"))
+                    .hint(format!("try again: sky down {name}"))
+                    .hint(format!(
+                        "or forget the cluster, machines or not: sky down --purge {name}"
+                    )));
+            }
+            Ok(()) => {}
+        }
+        self.forget(&cluster).await
+    }
+
+    /// Forgets the record of a cluster whose machines are gone; it stays in the cost report if it was ever up.
+    pub(super) async fn forget(&self, cluster: &Cluster) -> Result<()> {
+        let (name, hash) = (cluster.name.clone(), cluster.hash.clone());
+        let forgotten = self
+            .inner
+            .db
+            .write(move |tx| {
+                let mut cluster = store::get_same(tx, &name, &hash)?;
+                let removed_at = Moment::now();
+                cluster.close_usage(removed_at);
+                store::remove(tx, &name)?;
+                store::bury(
+                    tx,
+                    &Buried {
+                        cluster,
+                        removed_at,
+                    },
+                )
+            })
+            .await;
+        self.unwatch(&cluster.hash);
+        self.inner.agents.forget(&cluster.hash);
+        match forgotten {
+            // Forgotten by somebody else in the meantime: that is what was wanted.
+            Err(e) if matches!(e.kind(), Kind::ClusterNotFound | Kind::Conflict) => Ok(()),
+            result => result,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Clusters and jobs as the HTTP API shows them.
+
+use serde_json::{Value, json};
+
+use super::record::{Buried, Cluster};
+use super::state::{Event, State};
+use crate::api::agent::{AutostopSetting, JobInfo};
+use crate::api::bodies::WaitFor;
+use crate::api::records::{ClusterRecord, CostRecord, JobRecord};
+use crate::base::clock::Moment;
+use crate::optimizer::resources_text;
+
+/// Returns the record of a cluster.
+pub(crate) fn record(cluster: &Cluster, with_handle: bool) -> ClusterRecord {
+    let offer = &cluster.set.offer;
+    let (autostop, to_down) = match &cluster.autostop {
+        Some(AutostopSetting {
+            idle_minutes, down, ..
+        }) => (i64::try_from(*idle_minutes).unwrap_or(i64::MAX), *down),
+        None => (-1, false),
+    };
+    ClusterRecord {
+        name: cluster.name.to_string(),
+        launched_at: cluster.launched_at.secs(),
+        status: cluster.state.status(),
+        autostop,
+        to_down,
+        cluster_hash: cluster.hash.clone(),
+        cluster_ever_up: cluster.ever_up,
+        user_hash: cluster.owner.id.to_string(),
+        user_name: cluster.owner.name.clone(),
+        workspace: "default".to_owned(),
+        is_managed: false,
+        nodes: cluster.set.count,
+        resources_str: Some(resources_text(cluster.set.count, offer, false)),
+        resources_str_full: Some(resources_text(cluster.set.count, offer, true)),
+        cloud: Some(cluster.cloud.display_name().to_owned()),
+        region: offer.region.clone(),
+        zone: offer.zone.clone(),
+        cpus: Some(number(offer.vcpus)),
+        memory: Some(number(offer.memory_gb)),
+        accelerators: offer
+            .accelerators
+            .as_ref()
+            .map(|a| format!("{}:{}", a.name, number(a.count))),
+        head_ip: cluster.instances.first().map(|i| {
+            i.external_ip
+                .clone()
+                .unwrap_or_else(|| i.internal_ip.clone())
+        }),
+        last_event: Some(last_event(cluster)),
+        last_use: cluster.last_command.clone(),
+        status_updated_at: cluster.state.since().secs(),
+        handle: with_handle.then(|| handle(cluster)),
+        credentials: None,
+    }
+}
+
+/// Writes a number without a fraction where it has none.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        value.to_string()
+    }
+}
+
+/// Says what happened last, in a sentence.
+fn last_event(cluster: &Cluster) -> String {
+    if let State::Unhealthy { reason, .. } = &cluster.state {
+        return reason.clone();
+    }
+    let Some(past) = cluster.events.last() else {
+        return String::new();
+    };
+    match &past.event {
+        Event::LaunchIntended => "Launching.".to_owned(),
+        Event::AllUp => "All nodes up; agents healthy.".to_owned(),
+        Event::FoundUnhealthy { reason } => reason.clone(),
+        Event::StopIntended { idle: true } => "Autostopping: idle for as long as set.".to_owned(),
+        Event::StopIntended { idle: false } => "Stopping.".to_owned(),
+        Event::AllStopped => "All nodes stopped.".to_owned(),
+        Event::TerminateIntended { idle: true } => "Removing: idle for as long as set.".to_owned(),
+        Event::TerminateIntended { idle: false } => "Removing.".to_owned(),
+    }
+}
+
+/// Returns the handle of a cluster: the plain JSON form that the API defines.
+pub(crate) fn handle(cluster: &Cluster) -> Value {
+    let ips: Vec<Value> = cluster
+        .instances
+        .iter()
+        .map(|i| {
+            json!([
+                i.internal_ip,
+                i.external_ip.as_ref().unwrap_or(&i.internal_ip)
+            ])
+        })
+        .collect();
+    let offer = &cluster.set.offer;
+    let infra: Vec<&str> = [
+        Some(offer.cloud.as_str()),
+        offer.region.as_deref(),
+        offer.zone.as_deref(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    json!({
+        "cluster_name": cluster.name,
+        "cluster_name_on_cloud": cluster.set.name,
+        "cluster_yaml": null,
+        "launched_nodes": cluster.set.count,
+        "launched_resources": { "infra": infra.join("/"), "instance_type": offer.instance_type },
+        "stable_internal_external_ips": ips,
+        "stable_ssh_ports": null,
+        "docker_user": null,
+        "is_grpc_enabled": true,
+        "ssh_user": null,
+    })
+}
+
+/// Returns the record of a job.
+pub(crate) fn job_record(job: &JobInfo) -> JobRecord {
+    JobRecord {
+        job_id: job.job_id.0,
+        job_name: job.name.clone().unwrap_or_else(|| "-".to_owned()),
+        username: job.user_name.clone(),
+        user_hash: job.user.to_string(),
+        submitted_at: job.submitted.as_secs_f64(),
+        start_at: job.started.map(Moment::as_secs_f64),
+        end_at: job.ended.map(Moment::as_secs_f64),
+        resources: job.resources_text.clone(),
+        status: job.status,
+        log_path: job.log_dir.clone(),
+        exit_codes: job.exit_codes.clone(),
+        reason: job.reason.clone(),
+        metadata: json!({}),
+    }
+}
+
+/// Returns what a cluster that exists has cost so far.
+pub(crate) fn cluster_cost(cluster: &Cluster, now: Moment) -> CostRecord {
+    cost(cluster, now, true)
+}
+
+/// Returns what a cluster that is no more has cost.
+pub(crate) fn buried_cost(buried: &Buried) -> CostRecord {
+    cost(&buried.cluster, buried.removed_at, false)
+}
+
+/// Returns what a cluster has cost up to a moment.
+fn cost(cluster: &Cluster, until: Moment, exists: bool) -> CostRecord {
+    let used = cluster.used_for(until);
+    let hourly = cluster.set.offer.hourly.0 * f64::from(cluster.set.count);
+    CostRecord {
+        name: cluster.name.to_string(),
+        launched_at: cluster.launched_at.secs(),
+        duration: i64::try_from(used.as_secs()).unwrap_or(i64::MAX),
+        num_nodes: cluster.set.count,
+        resources: handle(cluster)["launched_resources"].clone(),
+        cluster_hash: cluster.hash.clone(),
+        usage_intervals: cluster
+            .usage
+            .iter()
+            .map(|u| (u.from.secs(), u.to.map(Moment::secs)))
+            .collect(),
+        status: exists.then(|| cluster.state.status()),
+        user_hash: cluster.owner.id.to_string(),
+        user_name: cluster.owner.name.clone(),
+        total_cost: hourly * used.as_secs_f64() / 3600.0,
+        hourly_cost: hourly,
+        cloud: Some(cluster.cloud.display_name().to_owned()),
+        resources_str: Some(resources_text(cluster.set.count, &cluster.set.offer, false)),
+    }
+}

@@ -1,0 +1,276 @@
+//! `sky launch`: optimise, provision (or reuse), sync, set up, submit.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::submission::{self, Setup};
+use super::sync::{self, Sources};
+use super::{Ops, Origin, Outcome, validate};
+use crate::api::bodies::LaunchBody;
+use crate::base::clock::Moment;
+use crate::base::cx::Cx;
+use crate::base::ids::ClusterName;
+use crate::base::{Error, Kind, Result};
+use crate::catalog::Offer;
+use crate::clusters::{Cluster, Placed, State, handle};
+use crate::task::Task;
+
+/// How long a launch with `--retry-until-up` waits before it tries again.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs the verb.
+pub(super) async fn run(ops: &Ops, cx: &Cx, body: LaunchBody, origin: Origin) -> Result<Outcome> {
+    match attempt(ops, cx, &body, origin).await {
+        Err(error)
+            if body.retry_until_up
+                && error.kind() == Kind::ResourcesUnavailable
+                && has_candidates(&error) =>
+        {
+            let seconds = RETRY_PAUSE.as_secs();
+            cx.line(format!("↺ Retry after {seconds}s."));
+            Ok(Outcome::Park {
+                until: Moment::now().after(RETRY_PAUSE),
+                reason: format!(
+                    "no infra had room for cluster `{}`; trying again",
+                    body.cluster_name
+                ),
+            })
+        }
+        Err(error) => Err(error),
+        Ok(result) => Ok(Outcome::Done(result)),
+    }
+}
+
+/// Whether trying again may help: some infra was asked and refused.
+fn has_candidates(error: &Error) -> bool {
+    error.attributes().contains_key("failover_history")
+}
+
+/// One attempt, in steps that a restart does not repeat.
+async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Result<Value> {
+    let name: ClusterName = body.cluster_name.parse()?;
+    let task = validate::single(&body.task)?;
+    if body.resize || body.clone_disk_from.is_some() {
+        let flag = if body.resize {
+            "--resize"
+        } else {
+            "--clone-disk-from"
+        };
+        return Err(Error::new(
+            Kind::NotSupported,
+            format!("this release does not have `{flag}`"),
+        ));
+    }
+    let sources = Sources::new(ops, cx, &body.common, origin, &task)?;
+    cx.spinner("[bold cyan]Optimizing[/]");
+    let Some(candidates) = candidates(ops, cx, &name, &task, body).await? else {
+        cx.end_spinner();
+        cx.line("Dryrun finished.");
+        return Ok(Value::Null);
+    };
+    let placed = place(ops, cx, &name, &task, &candidates).await?;
+    let cluster = machines(ops, cx, &placed, &candidates, body.fast).await?;
+    let cluster = remember(ops, cx, &cluster, body, &task).await?;
+    cx.step("workdir", || sync::workdir(ops, cx, &cluster, &sources))
+        .await?;
+    cx.step("file_mounts", || {
+        sync::file_mounts(ops, cx, &cluster, &sources)
+    })
+    .await?;
+    cx.step("autostop", || autostop(ops, &cluster, &task))
+        .await?;
+    let setup = if body.no_setup || (body.fast && !placed.created) {
+        Setup::Skip
+    } else {
+        Setup::Run
+    };
+    let job = cx
+        .step("submit", || {
+            submission::submit(ops, cx, &cluster, &task, setup)
+        })
+        .await?;
+    cx.end_spinner();
+    Ok(
+        json!({ "job_id": job, "handle": handle(&cluster), "credentials": body.include_credentials.then(|| json!({})) }),
+    )
+}
+
+/// Finds where the cluster could be, and shows it; none after a dry run. An existing cluster is its own candidate.
+async fn candidates(
+    ops: &Ops,
+    cx: &Cx,
+    name: &ClusterName,
+    task: &Task,
+    body: &LaunchBody,
+) -> Result<Option<Vec<Offer>>> {
+    let existing = ops.clusters.find(name).await?;
+    let mine = existing
+        .as_ref()
+        .is_some_and(|c| c.provisioned_by == cx.request());
+    if let Some(cluster) = existing {
+        submission::require_fit(&cluster, task)?;
+        if body.dryrun {
+            return Ok(None);
+        }
+        if !mine && cluster.state.is_in_use() {
+            cx.line(format!("Running on cluster: {name}"));
+        }
+        return Ok(Some(vec![cluster.set.offer]));
+    }
+    let plan = super::optimize::plan(ops, task).await?;
+    if !body.quiet_optimizer {
+        cx.line(crate::optimizer::table(&plan).trim_end());
+    }
+    if body.dryrun {
+        return Ok(None);
+    }
+    Ok(Some(plan.candidates.into_iter().map(|c| c.offer).collect()))
+}
+
+/// The step that stores the intent.
+async fn place(
+    ops: &Ops,
+    cx: &Cx,
+    name: &ClusterName,
+    task: &Task,
+    candidates: &[Offer],
+) -> Result<Placed> {
+    let Some(first) = candidates.first() else {
+        return Err(Error::new(
+            Kind::Internal,
+            "the optimizer returned no candidate",
+        ));
+    };
+    cx.step("intend", || {
+        ops.clusters.intend(cx, name, task.num_nodes, first)
+    })
+    .await
+}
+
+/// The steps that make machines and agents run.
+async fn machines(
+    ops: &Ops,
+    cx: &Cx,
+    placed: &Placed,
+    candidates: &[Offer],
+    fast: bool,
+) -> Result<Cluster> {
+    let name = &placed.name;
+    let cluster = ops.clusters.get(name).await?;
+    if cluster.hash != placed.hash {
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("cluster `{name}` was removed while it was being launched"),
+        ));
+    }
+    if let State::Up { .. } = cluster.state {
+        if !fast {
+            ops.clusters.ensure_agents(&cluster).await?;
+        }
+        return Ok(cluster);
+    }
+    cx.step("provision", || async {
+        ops.clusters
+            .provision(cx, placed, candidates)
+            .await
+            .map(drop)
+    })
+    .await?;
+    let cluster = ops.clusters.bring_up(cx, name).await?;
+    cx.line(format!(
+        "✓ Cluster launched: {name}.  View logs: sky logs --provision {name}"
+    ));
+    Ok(cluster)
+}
+
+/// Notes the command that used the cluster last, and an autostop setting that comes with the task.
+async fn remember(
+    ops: &Ops,
+    cx: &Cx,
+    cluster: &Cluster,
+    body: &LaunchBody,
+    task: &Task,
+) -> Result<Cluster> {
+    cx.check()?;
+    let command = Some(body.common.entrypoint_command.clone()).filter(|c| !c.is_empty());
+    let setting = wanted_autostop(task);
+    ops.clusters
+        .adjust(cluster, move |c| {
+            c.launched_at = Moment::now();
+            c.last_command = command;
+            if let Some(setting) = setting {
+                c.autostop = setting;
+            }
+        })
+        .await
+}
+
+/// The autostop setting that a task brings: outer none = it says nothing, inner none = it switches it off.
+fn wanted_autostop(task: &Task) -> Option<Option<crate::api::agent::AutostopSetting>> {
+    let spec = task.resources.alternatives.first()?.autostop.as_ref()?;
+    Some(super::autostop::setting(
+        spec.idle_minutes,
+        spec.down,
+        Some(spec.wait_for),
+    ))
+}
+
+/// The step that hands the autostop setting to the head.
+async fn autostop(ops: &Ops, cluster: &Cluster, task: &Task) -> Result<()> {
+    match wanted_autostop(task) {
+        None => Ok(()),
+        Some(setting) => super::autostop::hand_over(ops, cluster, setting.as_ref()).await,
+    }
+}
+
+/// After a cancelled run: a cluster that this request began and that never came up is removed; others stay usable.
+pub(super) async fn on_cancelled(ops: &Ops, cx: &Cx, name: &str) -> Option<String> {
+    let parsed: ClusterName = name.parse().ok()?;
+    let cluster = match ops.clusters.find(&parsed).await {
+        Ok(Some(cluster)) => cluster,
+        Ok(None) => return Some(format!("no cluster `{name}` was made")),
+        Err(error) => {
+            return Some(format!(
+                "cannot tell whether cluster `{name}` exists: {}",
+                error.one_line()
+            ));
+        }
+    };
+    match cluster.state {
+        State::Up { .. } | State::Unhealthy { .. } => submission::revoke(ops, cx, name).await,
+        State::Launching { .. } if cluster.provisioned_by == cx.request() => {
+            undo(ops, cx, &cluster).await
+        }
+        State::Launching { .. }
+        | State::Stopping { .. }
+        | State::Stopped { .. }
+        | State::Terminating { .. } => None,
+    }
+}
+
+/// Takes back a cluster that is being made: removes a new one, stops one that was being started again.
+async fn undo(ops: &Ops, cx: &Cx, cluster: &Cluster) -> Option<String> {
+    let name = &cluster.name;
+    let (undone, what) = if cluster.ever_up {
+        (
+            ops.clusters.stop(cluster, false).await.map(drop),
+            "is stopped again",
+        )
+    } else {
+        (
+            ops.clusters.terminate(cluster, false, false).await,
+            "was removed again",
+        )
+    };
+    match undone {
+        Ok(()) => Some(format!("cluster `{name}` {what}")),
+        Err(error) => {
+            tracing::warn!(request = %cx.request(), cluster = %name, error = %error.one_line(), "cannot undo a cancelled launch");
+            Some(format!(
+                "cluster `{name}` is half made ({}); remove it: sky down {name}",
+                error.one_line()
+            ))
+        }
+    }
+}

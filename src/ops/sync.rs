@@ -1,0 +1,195 @@
+//! The sync steps of launch and exec: the work directory and file mounts, onto every node.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{Ops, Origin};
+use crate::api::bodies::Common;
+use crate::base::cx::Cx;
+use crate::base::{Error, Kind, Result};
+use crate::clusters::{Cluster, Shipment};
+use crate::task::{MountSource, Task, Workdir};
+
+/// Where the work directory is on a node.
+const WORKDIR: &str = "sky_workdir";
+
+/// Where the paths in a task lead on this machine.
+pub(super) struct Sources<'a> {
+    /// The task.
+    task: &'a Task,
+    /// The root under which its paths lie: an upload; none = this machine's own paths.
+    root: Option<PathBuf>,
+}
+
+impl<'a> Sources<'a> {
+    /// Decides where the task's paths lead; a remote caller only ever reads uploads of their own.
+    pub(super) fn new(
+        ops: &Ops,
+        cx: &Cx,
+        common: &Common,
+        origin: Origin,
+        task: &'a Task,
+    ) -> Result<Self> {
+        let blob = common.file_mounts_blob_id.as_ref().map(|id| {
+            ops.clients
+                .join(cx.caller().id.as_str())
+                .join("file_mounts/blobs")
+                .join(id.as_str())
+        });
+        let root = match (blob, origin) {
+            (Some(blob), _) => Some(blob),
+            (None, Origin::Local) => None,
+            (None, Origin::Remote) if needs_files(task) => {
+                return Err(Error::new(
+                    Kind::InvalidTask,
+                    "the task names local files, but nothing was uploaded for it",
+                )
+                .hint("submit it again with an up-to-date client, which uploads them"));
+            }
+            (None, Origin::Remote) => None,
+        };
+        Ok(Self { task, root })
+    }
+
+    /// Returns where a path of the task is on this machine.
+    fn locate(&self, written: &str) -> Result<PathBuf> {
+        let Some(root) = &self.root else {
+            return expand_home(written);
+        };
+        let mapped = self
+            .task
+            .file_mounts_mapping
+            .get(written)
+            .map_or(written, String::as_str);
+        let inside: PathBuf = Path::new(mapped.trim_start_matches("~/"))
+            .components()
+            .filter(|c| !matches!(c, Component::RootDir | Component::CurDir))
+            .collect();
+        if inside
+            .components()
+            .any(|c| matches!(c, Component::ParentDir))
+        {
+            return Err(Error::new(
+                Kind::InvalidTask,
+                format!("path `{written}` leads out of the upload"),
+            ));
+        }
+        Ok(root.join(inside))
+    }
+}
+
+/// Whether a task names files of the caller's machine.
+fn needs_files(task: &Task) -> bool {
+    matches!(task.workdir, Some(Workdir::Local(_)))
+        || task
+            .file_mounts
+            .values()
+            .any(|source| matches!(source, MountSource::Local(_)))
+}
+
+/// Expands `~` at the beginning of a path to the home directory of this account.
+fn expand_home(path: &str) -> Result<PathBuf> {
+    let expanded = match path.strip_prefix('~') {
+        Some("") => crate::sys::env::home(),
+        Some(rest) if rest.starts_with('/') => crate::sys::env::home().join(&rest[1..]),
+        _ => PathBuf::from(path),
+    };
+    if expanded.is_absolute() {
+        Ok(expanded)
+    } else {
+        Err(Error::new(
+            Kind::InvalidTask,
+            format!("path `{path}` is not absolute, so the server cannot find it"),
+        ))
+    }
+}
+
+/// Puts the work directory on the nodes.
+pub(super) async fn workdir(
+    ops: &Ops,
+    cx: &Cx,
+    cluster: &Cluster,
+    sources: &Sources<'_>,
+) -> Result<()> {
+    let written = match &sources.task.workdir {
+        None => return Ok(()),
+        Some(Workdir::Local(path)) => path,
+        Some(Workdir::Git { .. }) => {
+            return Err(Error::new(
+                Kind::NotSupported,
+                "this release cannot take a work directory from a git URL",
+            )
+            .hint("clone it in `setup`, or name a local directory as `workdir`"));
+        }
+    };
+    cx.spinner("[bold cyan]Syncing workdir[/]");
+    cx.line("⚙︎ Syncing files.");
+    cx.line(format!(
+        "  Syncing workdir (to {}): {written} -> ~/{WORKDIR}",
+        nodes(cluster)
+    ));
+    let shipment = Shipment {
+        source: sources.locate(written)?,
+        dest: WORKDIR.to_owned(),
+    };
+    cx.unless_cancelled(ops.clusters.ship(cluster, &shipment))
+        .await?;
+    cx.line("✓ Synced workdir.");
+    Ok(())
+}
+
+/// Puts the file mounts on the nodes.
+pub(super) async fn file_mounts(
+    ops: &Ops,
+    cx: &Cx,
+    cluster: &Cluster,
+    sources: &Sources<'_>,
+) -> Result<()> {
+    if sources.task.file_mounts.is_empty() {
+        return Ok(());
+    }
+    cx.spinner("[bold cyan]Syncing file mounts[/]");
+    if sources.task.workdir.is_none() {
+        cx.line("⚙︎ Syncing files.");
+    }
+    for (dest, source) in &sources.task.file_mounts {
+        let written = match source {
+            MountSource::Local(path) => path,
+            MountSource::Uri(uri) => {
+                return Err(Error::new(
+                    Kind::NotSupported,
+                    format!(
+                        "this release cannot mount `{uri}` at `{dest}`: only local files and folders"
+                    ),
+                ));
+            }
+            MountSource::Storage(_) => {
+                return Err(Error::new(
+                    Kind::NotSupported,
+                    format!(
+                        "this release cannot mount a bucket at `{dest}`: only local files and folders"
+                    ),
+                ));
+            }
+        };
+        cx.line(format!(
+            "  Syncing (to {}): {written} -> {dest}",
+            nodes(cluster)
+        ));
+        let shipment = Shipment {
+            source: sources.locate(written)?,
+            dest: dest.clone(),
+        };
+        cx.unless_cancelled(ops.clusters.ship(cluster, &shipment))
+            .await?;
+    }
+    cx.line("✓ Synced file_mounts.");
+    Ok(())
+}
+
+/// Counts nodes in words.
+fn nodes(cluster: &Cluster) -> String {
+    match cluster.set.count {
+        1 => "1 node".to_owned(),
+        n => format!("{n} nodes"),
+    }
+}

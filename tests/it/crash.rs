@@ -1,0 +1,257 @@
+//! `kill -9` of server, agent and client at random moments: nothing acknowledged is lost, nothing runs twice, no
+//! follower misses or repeats a byte, every request ends, and nothing is left behind.
+//!
+//! `SKY_CRASH_ROUNDS` and `SKY_CRASH_SEED` choose how long and which way; the seed is printed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::world::{World, kill, wait_until};
+
+/// A small generator, so that a printed seed repeats the decisions.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
+}
+
+/// A submission and what is known of it.
+struct Submission {
+    mark: String,
+    child: Child,
+    killed: bool,
+}
+
+/// The request id in what `--async` prints.
+fn request_id(text: &str) -> Option<String> {
+    text.split_whitespace()
+        .map(|word| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != '-'))
+        .find(|word| word.len() == 36 && word.matches('-').count() == 4)
+        .map(str::to_owned)
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_whatever_is_killed() {
+    let rounds = setting("SKY_CRASH_ROUNDS", 200);
+    let seed = setting("SKY_CRASH_SEED", u64::from(std::process::id()));
+    println!("seed {seed}, {rounds} rounds");
+    let mut dice = Dice(seed);
+    let world = World::new();
+    let marks = world.cwd().join("marks");
+    fs::write(&marks, "").expect("a file for the marks");
+
+    // A job that writes all the time, and a follower that must see each line exactly once.
+    let stop = world.cwd().join("stop");
+    let talk = format!(
+        "i=0; while [ ! -e {} ]; do i=$((i+1)); echo line $i; sleep 0.02; done",
+        stop.display()
+    );
+    world.sky(&["launch", "-y", "-d", "-c", "demo", &talk]).ok();
+    let follower = world
+        .command(&["logs", "demo", "1", "--tail", "0"])
+        .stdout(Stdio::from(
+            fs::File::create(world.cwd().join("followed")).expect("a file"),
+        ))
+        .stderr(Stdio::from(
+            fs::File::create(world.cwd().join("follower.err")).expect("a file"),
+        ))
+        .spawn()
+        .expect("a follower");
+
+    let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
+    let mut cancelled: BTreeSet<String> = BTreeSet::new();
+    for round in 0..rounds {
+        let mark = format!("m{round}");
+        let command = format!("echo {mark} >> {}", marks.display());
+        let args: Vec<&str> = match dice.roll(4) {
+            0 => vec!["launch", "-y", "--async", "-c", "demo", &command],
+            _ => vec!["exec", "--async", "demo", &command],
+        };
+        let submission = Submission {
+            mark,
+            child: world.spawn(&args),
+            killed: false,
+        };
+        let submission = strike(&world, &mut dice, submission);
+        let killed = submission.killed;
+        let mark = submission.mark;
+        let ran = world.finish(submission.child);
+        match request_id(&ran.all()) {
+            Some(id) => {
+                acknowledged.insert(mark, id.clone());
+                if dice.roll(10) == 0 {
+                    world.sky(&["api", "cancel", "-y", &id]).ok();
+                    cancelled.insert(id);
+                }
+            }
+            None => assert!(
+                killed,
+                "round {round}: not acknowledged, and not killed:\n{}",
+                ran.all()
+            ),
+        }
+    }
+    settle(&world, &acknowledged);
+    fs::write(&stop, "").expect("the talker stops");
+    let statuses = statuses(&world, &acknowledged);
+    let written = fs::read_to_string(&marks).expect("marks");
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in written.lines() {
+        *counts.entry(line).or_default() += 1;
+    }
+    for (mark, count) in &counts {
+        assert_eq!(*count, 1, "seed {seed}: `{mark}` ran {count} times");
+    }
+    for (mark, id) in &acknowledged {
+        let status = &statuses[id];
+        if cancelled.contains(id) {
+            continue;
+        }
+        assert_eq!(status, "SUCCEEDED", "seed {seed}: request {id} of `{mark}`");
+        assert_eq!(
+            counts.get(mark.as_str()),
+            Some(&1),
+            "seed {seed}: `{mark}` of request {id} did not run"
+        );
+    }
+    check_follower(&world, follower, seed);
+
+    world.sky(&["down", "-y", "demo"]).ok();
+    wait_until("only the server is left", || {
+        let left: Vec<_> = world
+            .processes()
+            .into_iter()
+            .filter(|(_, line)| !line.contains("__serve"))
+            .collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    });
+}
+
+/// Kills something at a random moment, or nothing.
+fn strike(world: &World, dice: &mut Dice, mut submission: Submission) -> Submission {
+    let moment = Duration::from_micros(dice.roll(25_000));
+    let until = Instant::now() + moment;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    let victim = |word: &str| {
+        world
+            .processes()
+            .into_iter()
+            .find(|(_, line)| line.contains(word))
+            .map(|(pid, _)| pid)
+    };
+    match dice.roll(6) {
+        0 | 1 => {
+            if let Some(pid) = victim("__serve") {
+                kill(pid, "KILL");
+                // A client whose server dies before the answer may give up: then nothing was acknowledged.
+                submission.killed = true;
+            }
+        }
+        2 => {
+            if let Some(pid) = victim("__agent") {
+                kill(pid, "KILL");
+            }
+        }
+        3 => {
+            kill(submission.child.id(), "KILL");
+            submission.killed = true;
+        }
+        _ => {}
+    }
+    submission
+}
+
+/// Waits until every acknowledged request and every job but the talker has ended.
+fn settle(world: &World, acknowledged: &BTreeMap<String, String>) {
+    wait_until("every request has ended", || {
+        let open = world
+            .sky(&["api", "status", "-o", "json", "-l", "all"])
+            .ok()
+            .json();
+        let open: Vec<_> = open
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|r| r["name"] != "sky.logs")
+            .map(|r| format!("{} {} {}", r["request_id"], r["name"], r["status"]))
+            .collect();
+        if open.is_empty() {
+            Ok(())
+        } else {
+            Err(open.join(", "))
+        }
+    });
+    wait_until("every job has ended", || {
+        let ran = world.sky(&["queue", "demo", "-s"]).ok();
+        let open = ran
+            .stdout
+            .lines()
+            .filter(|l| l.contains("RUNNING") || l.contains("PENDING"))
+            .count();
+        if open <= 1 { Ok(()) } else { Err(ran.stdout) }
+    });
+    assert!(!acknowledged.is_empty(), "something was acknowledged");
+}
+
+/// The status of each acknowledged request: none is lost.
+fn statuses(world: &World, acknowledged: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let all = world
+        .sky(&["api", "status", "-a", "-o", "json", "-l", "all"])
+        .ok()
+        .json();
+    let known: BTreeMap<String, String> = all
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|r| {
+            Some((
+                r["request_id"].as_str()?.to_owned(),
+                r["status"].as_str()?.to_owned(),
+            ))
+        })
+        .collect();
+    for id in acknowledged.values() {
+        assert!(known.contains_key(id), "request {id} is lost");
+    }
+    known
+}
+
+/// The follower saw every line of the talker once, in order.
+fn check_follower(world: &World, mut follower: Child, seed: u64) {
+    let status = follower.wait().expect("the follower ends with the job");
+    let text = fs::read_to_string(world.cwd().join("followed")).expect("what it saw");
+    let errors = fs::read_to_string(world.cwd().join("follower.err")).unwrap_or_default();
+    assert_eq!(status.code(), Some(0), "seed {seed}: {errors}\n{text}");
+    let seen: Vec<u64> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(") line ")?.1.trim().parse().ok())
+        .collect();
+    let expected: Vec<u64> = (1..=seen.len() as u64).collect();
+    assert_eq!(
+        seen, expected,
+        "seed {seed}: lines are missing or repeated\n{errors}"
+    );
+    assert!(seen.len() > 10, "the talker spoke: {}", seen.len());
+}

@@ -1,0 +1,195 @@
+//! The architecture as a test: which module may name which, and that no test file is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The allowed edges: a module may name those on its right. `base` is named by all.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("sys", &[]),
+    ("api", &[]),
+    ("http", &["api", "sys"]),
+    ("task", &["api"]),
+    ("catalog", &["task", "api"]),
+    ("optimizer", &["catalog", "task", "api"]),
+    ("store", &["sys"]),
+    ("requests", &["store", "http", "api", "sys"]),
+    ("transport", &["http", "api", "sys"]),
+    ("clouds", &["transport", "catalog", "task", "api", "sys"]),
+    (
+        "clusters",
+        &[
+            "clouds",
+            "transport",
+            "optimizer",
+            "catalog",
+            "task",
+            "store",
+            "http",
+            "api",
+            "sys",
+        ],
+    ),
+    (
+        "ops",
+        &[
+            "clusters",
+            "clouds",
+            "optimizer",
+            "catalog",
+            "task",
+            "transport",
+            "http",
+            "api",
+            "sys",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "ops",
+            "requests",
+            "clusters",
+            "clouds",
+            "optimizer",
+            "catalog",
+            "task",
+            "transport",
+            "store",
+            "http",
+            "api",
+            "sys",
+        ],
+    ),
+    ("agent", &["store", "transport", "http", "api", "sys"]),
+    ("client", &["task", "http", "api", "sys"]),
+    ("lib", &["agent", "client", "server"]),
+];
+
+/// All Rust files under a directory.
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The top-level module that a file under `src/` belongs to.
+fn module_of(src: &Path, file: &Path) -> String {
+    let relative = file.strip_prefix(src).expect("under src");
+    let first = relative
+        .components()
+        .next()
+        .expect("a component")
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The top-level modules that a text names through `crate::`.
+fn named(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        // `pub(crate)` is no path, `crate::{a, b::c}` names several.
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default(),
+            None => rest
+                .split([':', ';', ' ', ',', ')', '<', '>', '(', '\n'])
+                .next()
+                .unwrap_or_default(),
+        };
+        for name in list.split(',') {
+            let name = name.trim().split("::").next().unwrap_or_default();
+            if !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                found.insert(name.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_name_only_what_their_layer_permits() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in rust_files(&src) {
+        let module = module_of(&src, &file);
+        if module == "main" {
+            continue;
+        }
+        seen.insert(module.clone());
+        let Some(permitted) = allowed.get(module.as_str()) else {
+            wrong.push(format!("module `{module}` is not in the table of layers"));
+            continue;
+        };
+        for name in named(&fs::read_to_string(&file).expect("readable")) {
+            if name != module
+                && name != "base"
+                && !permitted.contains(&name.as_str())
+                && allowed.contains_key(name.as_str())
+            {
+                wrong.push(format!("{} names `crate::{name}`", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(
+        seen.len(),
+        ALLOWED.len(),
+        "the table and the modules agree: {seen:?}"
+    );
+}
+
+#[test]
+fn the_engine_and_the_bars_are_named_in_one_place_each() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let only_in = |word: &str, permitted: &dyn Fn(&str) -> bool| {
+        for file in rust_files(&src) {
+            let text = fs::read_to_string(&file).expect("readable");
+            let path = file
+                .strip_prefix(&src)
+                .expect("under src")
+                .to_string_lossy()
+                .into_owned();
+            let names = text
+                .lines()
+                .any(|l| !l.trim_start().starts_with("//") && l.contains(word));
+            assert!(!names || permitted(&path), "{path} names `{word}`");
+        }
+    };
+    only_in("redb::", &|path| path.starts_with("store/"));
+    only_in("indicatif::", &|path| path == "client/ui/progress.rs");
+    only_in("println!", &|path| path.starts_with("client/ui/"));
+}
+
+#[test]
+fn every_test_file_is_part_of_the_program() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = fs::read_to_string(dir.join("main.rs")).expect("readable");
+    for entry in fs::read_dir(&dir).expect("a directory").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".rs") else {
+            continue;
+        };
+        assert!(
+            name == "main" || main.contains(&format!("mod {name};")),
+            "tests/it/{name}.rs is forgotten"
+        );
+    }
+}

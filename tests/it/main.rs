@@ -1,0 +1,13 @@
+//! Integration tests: the real binary in an isolated home.
+//!
+//! One test program for all of them, so that the product is linked once.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start processes, read clocks and wait"
+)]
+
+mod burst;
+mod crash;
+mod launch;
+mod layers;
+mod world;

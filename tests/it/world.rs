@@ -1,0 +1,268 @@
+//! A world of its own for each test: home, port, server, agents. Everything in it dies with it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// An isolated home with its own server port.
+pub struct World {
+    /// Removed at the end.
+    dir: tempfile::TempDir,
+    /// The port of its local server.
+    port: u16,
+    /// Variables beyond the fixed ones.
+    envs: BTreeMap<String, String>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Exit code; -1 when killed.
+    pub code: i32,
+}
+
+impl Ran {
+    fn from(output: &Output) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+
+    /// Panics with everything it printed unless the exit code is as expected.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// Panics unless it succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.expect_code(0)
+    }
+
+    /// Both streams, one after the other.
+    pub fn all(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Panics unless one of the streams contains the text.
+    #[track_caller]
+    pub fn shows(self, text: &str) -> Self {
+        assert!(
+            self.all().contains(text),
+            "`{text}` is not in\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("not JSON: {e}\n{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// Finds a port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// The binary under test.
+pub fn sky_binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_sky").into()
+}
+
+impl World {
+    /// Makes a world. Nothing runs in it yet.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("sky-")
+            .tempdir()
+            .expect("a temporary directory");
+        fs::create_dir(dir.path().join("home")).expect("a home");
+        fs::create_dir(dir.path().join("cwd")).expect("a directory to work in");
+        Self {
+            dir,
+            port: free_port(),
+            envs: BTreeMap::new(),
+        }
+    }
+
+    /// Sets a variable for all commands.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.envs.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// The server's state directory.
+    pub fn state(&self) -> PathBuf {
+        self.home().join(".sky/api_server")
+    }
+
+    /// The directory in which commands run.
+    pub fn cwd(&self) -> PathBuf {
+        self.dir.path().join("cwd")
+    }
+
+    /// The URL of the local server.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of the local server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes a file into the working directory and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.cwd().join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).expect("a directory");
+        }
+        fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// Prepares a command of the binary under test.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(sky_binary());
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.home())
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
+            .env("LANG", "C.UTF-8")
+            .env("SKYPILOT_API_SERVER_LOCAL_PORT", self.port.to_string())
+            .envs(&self.envs)
+            .current_dir(self.cwd())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn sky(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().expect("sky runs");
+        Ran::from(&output)
+    }
+
+    /// Starts a command whose output is collected.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sky starts")
+    }
+
+    /// Waits for a started command.
+    pub fn finish(&self, child: Child) -> Ran {
+        Ran::from(&child.wait_with_output().expect("it ends"))
+    }
+
+    /// The processes of this world: those that name its directory in their arguments or environment.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        processes_of(self.dir.path())
+    }
+
+    /// The process id of the local server, if one runs.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.processes()
+            .into_iter()
+            .find(|(_, line)| line.contains("__serve"))
+            .map(|(pid, _)| pid)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Killing may race with a start: until nothing is left.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            for (pid, _) in left {
+                kill(pid, "KILL");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Sends a signal.
+pub fn kill(pid: u32, signal: &str) {
+    let status = Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.is_ok(), "kill cannot be run");
+}
+
+/// Processes that name a directory in their arguments or environment, zombies left out.
+pub fn processes_of(dir: &Path) -> Vec<(u32, String)> {
+    let needle = dir.to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let read = |name: &str| {
+            fs::read(entry.path().join(name))
+                .map(|bytes| String::from_utf8_lossy(&bytes).replace('\0', " "))
+                .unwrap_or_default()
+        };
+        let line = read("cmdline");
+        if line.is_empty() || pid == std::process::id() {
+            continue;
+        }
+        if line.contains(&needle) || read("environ").contains(&needle) {
+            found.push((pid, line));
+        }
+    }
+    found
+}
+
+/// Waits until a condition holds; panics with `what` and the last state when it does not in time.
+#[track_caller]
+pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match check() {
+            Ok(value) => return value,
+            Err(state) if Instant::now() > deadline => {
+                panic!("{what}: not after 60 s; last: {state}")
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
