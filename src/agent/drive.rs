@@ -3,10 +3,10 @@
 //! A driver can be dropped and started again at any point: what it starts is idempotent, what runs is adopted, what
 //! is in the log is not written again.
 
+mod parts;
 mod words;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::parts::{Part, PartEnd, start_part, wait_part};
 pub(crate) use self::words::{WAITING, waiting_line};
 use super::environment;
 use super::head::Head;
@@ -23,14 +24,12 @@ use super::queue::Placement;
 use super::runner::RankKey;
 use super::state::{Event, STOPPED_CODE, State};
 use super::store::JobRecord;
-use crate::api::agent::{NodeConfig, Phase, RankInfo, StartRank};
+use crate::api::agent::{NodeConfig, Phase, StartRank};
 use crate::base::ids::NodeRank;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Result};
 
 /// How long the rest of a worker's output may take to arrive after its processes are gone.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
-/// How often a process is started again that vanished before it began.
-const STARTS: usize = 10;
 
 /// What runs one job.
 pub(crate) struct Driver {
@@ -44,32 +43,6 @@ pub(crate) struct Driver {
     growth: watch::Sender<Growth>,
     /// Fires when what runs must be ended.
     cut: CancellationToken,
-}
-
-/// One process of a job, as it is driven.
-#[derive(Clone)]
-struct Part {
-    /// The process.
-    key: RankKey,
-    /// The node it runs on.
-    node: NodeRank,
-    /// How that node is reached.
-    member: Member,
-    /// Where its output is on this node.
-    log: PathBuf,
-    /// Name of its output in the combined log.
-    label: String,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct PartEnd {
-    /// Its place among the parts.
-    index: usize,
-    /// Its process id.
-    pid: u32,
-    /// Its exit code.
-    code: i32,
 }
 
 /// What a phase has come to: by part, process id and exit code.
@@ -103,7 +76,8 @@ impl Driver {
         merging_task.spawn(merging);
         while let Some(state) = self.head.state_of(self.job.id).await {
             match state {
-                State::Pending => return,
+                // Not placed yet, or at rest but not stored yet.
+                State::Pending | State::Ended { held: None, .. } => return,
                 State::SettingUp { held, .. } => self.drive(&log, Phase::Setup, &held).await,
                 State::Running { held, .. } => self.drive(&log, Phase::Run, &held).await,
                 State::Ended {
@@ -118,8 +92,6 @@ impl Driver {
                     log.settle().await;
                     self.head.transition(self.job.id, Event::Cleared).await;
                 }
-                // At rest, but not stored yet.
-                State::Ended { held: None, .. } => return,
             }
         }
         // At rest and stored: the log is complete, its index has served.
@@ -364,45 +336,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Starts a process and waits until it has a process id (or has ended already).
-async fn start_part(index: usize, part: Part, start: StartRank) -> Result<(usize, u32)> {
-    for _ in 0..STARTS {
-        part.member.start(&start).await?;
-        match part.member.running(part.key).await? {
-            RankInfo::Running { pid } | RankInfo::Exited { pid, .. } => return Ok((index, pid)),
-            RankInfo::Lost => return Err(vanished(&part)),
-            // Its node's agent was restarted between the two calls.
-            RankInfo::Absent => {}
-        }
-    }
-    Err(vanished(&part))
-}
-
-/// Waits for the end of a process, and for its whole output to be here.
-async fn wait_part(index: usize, pid: u32, part: Part) -> Result<PartEnd> {
-    let (ended, copied) = tokio::join!(
-        part.member.ended(part.key),
-        part.member.copy_log(part.key, &part.log)
-    );
-    copied?;
-    match ended? {
-        RankInfo::Exited { code, .. } => Ok(PartEnd { index, pid, code }),
-        RankInfo::Absent | RankInfo::Running { .. } | RankInfo::Lost => Err(vanished(&part)),
-    }
-}
-
-/// The error for a process whose supervisor is gone.
-fn vanished(part: &Part) -> Error {
-    Error::new(
-        Kind::CommandFailed,
-        format!(
-            "the supervisor of rank {} on node {} was killed",
-            part.key.rank,
-            part.node.label()
-        ),
-    )
 }
 
 /// The event for a job that cannot be run or followed any more.

@@ -77,9 +77,8 @@ pub(crate) fn check(spec: &JobSpec, config: &NodeConfig) -> Result<()> {
         return Ok(());
     }
     let accelerators = |of: &BTreeMap<String, f64>| {
-        of.iter()
-            .map(|(name, count)| format!(", {name}:{count}"))
-            .collect::<String>()
+        let each = of.iter().map(|(name, count)| format!(", {name}:{count}"));
+        each.collect::<Vec<_>>().concat()
     };
     Err(Error::new(
         Kind::ResourcesMismatch,

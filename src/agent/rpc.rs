@@ -12,6 +12,7 @@ use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::events;
 use super::files::{self, Mode};
@@ -38,6 +39,8 @@ pub(crate) struct Agent {
     pub(crate) head: Head,
     /// Fires when the agent must exit.
     pub(crate) exit: CancellationToken,
+    /// Calls that go on when their callers are gone.
+    pub(crate) calls: TaskTracker,
 }
 
 /// Returns the routes.
@@ -83,7 +86,10 @@ async fn configure(State(agent): State<Agent>, request: Request) -> Result<Respo
 /// `POST /v1/jobs`
 async fn submit(State(agent): State<Agent>, request: Request) -> Result<Response> {
     let submission = read(request).await?;
-    detached(async move { agent.head.submit(submission).await }).await
+    detached(&agent.calls.clone(), async move {
+        agent.head.submit(submission).await
+    })
+    .await
 }
 
 /// Which jobs to list.
@@ -116,7 +122,10 @@ async fn job(State(agent): State<Agent>, Path(id): Path<u64>) -> Result<Response
 /// `POST /v1/jobs/cancel`
 async fn cancel(State(agent): State<Agent>, request: Request) -> Result<Response> {
     let which = read(request).await?;
-    detached(async move { agent.head.cancel(which).await }).await
+    detached(&agent.calls.clone(), async move {
+        agent.head.cancel(which).await
+    })
+    .await
 }
 
 /// Where to begin in a log.
@@ -268,7 +277,7 @@ async fn stop_rank(
     State(agent): State<Agent>,
     Path((job, rank)): Path<(u64, u32)>,
 ) -> Result<Response> {
-    detached(async move {
+    detached(&agent.calls.clone(), async move {
         let runner = agent.head.runner();
         runner.stop(JobId(job), NodeRank(rank)).await
     })
@@ -279,7 +288,7 @@ async fn stop_rank(
 async fn shutdown(State(agent): State<Agent>, request: Request) -> Result<Response> {
     // Unread bytes would turn the end of the connection into a reset, and the answer would be lost.
     body::collect(request.into_body(), LARGEST_BODY).await?;
-    detached(async move {
+    detached(&agent.calls.clone(), async move {
         let done = agent.head.shut_down().await;
         agent.exit.cancel();
         done
@@ -299,13 +308,13 @@ fn frames(log: Box<dyn Source>, from: u64, follow: bool) -> Response {
 }
 
 /// Runs work that goes on when the caller is gone, and answers with its result.
-async fn detached<T, F>(work: F) -> Result<Response>
+async fn detached<T, F>(calls: &TaskTracker, work: F) -> Result<Response>
 where
     T: serde::Serialize + Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    // Owned by the runtime on purpose: half a submission or half a cancel must not stay behind.
-    let done = tokio::task::spawn(work).await;
+    // Half a submission or half a cancel must not stay behind.
+    let done = calls.spawn(work).await;
     let value = done.map_err(|e| Error::internal("answer a call", &e))??;
     Ok(body::reply_json(&value))
 }

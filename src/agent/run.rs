@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::head::Head;
 use super::rpc::Agent;
@@ -79,7 +80,7 @@ async fn serve(node: &Path, reporter: Reporter) -> Result<()> {
     match Running::start(node).await {
         Ok(running) => {
             reporter.ready(&process::own_id().to_string());
-            running.to_the_end().await
+            running.until_the_end().await
         }
         Err(error) => {
             reporter.failed(&error);
@@ -133,6 +134,7 @@ impl Running {
             router(Agent {
                 head,
                 exit: exit.clone(),
+                calls: TaskTracker::new(),
             }),
             Options::default(),
         );
@@ -147,7 +149,7 @@ impl Running {
     }
 
     /// Serves until a shutdown or TERM; jobs go on after TERM.
-    async fn to_the_end(mut self) -> Result<()> {
+    async fn until_the_end(mut self) -> Result<()> {
         let listen = |kind| signal(kind).map_err(|e| Error::io("listen for signals", &e));
         let mut terminate = listen(SignalKind::terminate())?;
         let _ignored = listen(SignalKind::hangup())?;

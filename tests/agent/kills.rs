@@ -152,22 +152,8 @@ fn whatever_is_killed_when_scripts_start_once_and_logs_stay_whole() {
     let root = tempfile::tempdir().expect("a directory");
     let mut node = Node::start(root.path(), "n");
     node.configure_alone(0.5);
-    let seed: u64 = std::env::var("SKY_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| u64::from(std::process::id()));
-    eprintln!("SKY_TEST_SEED={seed}");
-    let mut random = seed;
-    let mut next = |below: u64| {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (random >> 33) % below
-    };
-    let rounds: u64 = std::env::var("SKY_TEST_ROUNDS")
-        .ok()
-        .and_then(|t| t.parse().ok())
-        .unwrap_or(12);
+    let mut next = random();
+    let rounds = rounds();
     for round in 1..=rounds {
         let script = format!(
             "echo {round} >> ~/starts; for i in 1 2 3 4 5; do echo line $i; sleep 0.01; done"
@@ -193,7 +179,7 @@ fn whatever_is_killed_when_scripts_start_once_and_logs_stay_whole() {
     let starts = std::fs::read_to_string(node.dir.join("home/starts")).expect("they ran");
     let mut expected = String::new();
     for round in 1..=rounds {
-        expected.push_str(&format!("s{round}\n{round}\n"));
+        expected.push_str(&["s", &round.to_string(), "\n", &round.to_string(), "\n"].concat());
     }
     assert_eq!(starts, expected);
 }
@@ -239,4 +225,116 @@ fn of_many_supervisors_one_starts_the_script() {
     assert_eq!(log, "started\n");
     let exit = std::fs::read_to_string(place.join("exit")).expect("it ended");
     assert_eq!(exit.trim(), "{\"code\":0}");
+}
+
+#[test]
+fn random_deaths_leave_no_process_and_no_open_job() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(0.3);
+    let mut next = random();
+    let mark = uuid::Uuid::new_v4().to_string();
+    for round in 1..=rounds() {
+        let mut job = spec(&format!(
+            "echo {round}. >> ~/starts; (setsid sleep 1000 &); (trap '' TERM; sleep 1000) & sleep 0.15"
+        ));
+        job["envs"] = json!({"TEST_MARK": mark});
+        let id = node.submit(&job);
+        std::thread::sleep(Duration::from_millis(next(150)));
+        let action = next(5);
+        if action == 1 || action == 2 {
+            kill_supervisors(&mark);
+        }
+        if action == 3 || action == 4 {
+            // Not waited for: the agent may die while it ends the tree.
+            let dir = node.dir.clone();
+            let cancel = std::thread::spawn(move || {
+                let node = Node { dir, agent: None };
+                node.try_call("POST", "/v1/jobs/cancel", b"{\"which\":\"all\"}");
+            });
+            std::thread::sleep(Duration::from_millis(next(30)));
+            if action == 3 {
+                cancel.join().expect("it answers");
+            }
+        }
+        if action != 3 {
+            node.kill_agent();
+            if action == 2 {
+                kill_supervisors(&mark);
+            }
+            node.start_agent();
+        }
+        let (text, status) = node.follow(id);
+        let starts = std::fs::read_to_string(node.dir.join("home/starts")).unwrap_or_default();
+        let count = starts
+            .lines()
+            .filter(|l| **l == format!("{round}."))
+            .count();
+        assert!(count <= 1, "round {round}, action {action}: {starts}");
+        if status == "SUCCEEDED" {
+            assert_eq!(count, 1, "round {round}, action {action}: {text}");
+        }
+        assert!(
+            ["SUCCEEDED", "CANCELLED", "FAILED_DRIVER"].contains(&status.as_str()),
+            "round {round}, action {action}: {status}: {text}"
+        );
+        assert_eq!(
+            marked(&mark),
+            [0_u32; 0],
+            "round {round}, action {action}: {status}"
+        );
+    }
+    assert_eq!(node.get("/v1/jobs?unfinished=true"), json!([]));
+}
+
+/// Processes whose environment holds the mark.
+fn marked(mark: &str) -> Vec<u32> {
+    let variable = format!("TEST_MARK={mark}");
+    std::fs::read_dir("/proc")
+        .expect("it lists")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == variable.as_bytes()))
+        })
+        .collect()
+}
+
+/// Kills all supervisors of marked jobs.
+fn kill_supervisors(mark: &str) {
+    for pid in marked(mark) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if line.split(|b| *b == 0).any(|word| word == b"__run") {
+            let pid = pid.to_string();
+            // It may have ended by itself meanwhile.
+            drop(
+                std::process::Command::new("kill")
+                    .args(["-9", &pid])
+                    .output(),
+            );
+        }
+    }
+}
+
+/// Numbers below a bound, from a printed seed.
+fn random() -> impl FnMut(u64) -> u64 {
+    let mut state: u64 = std::env::var("SKY_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("SKY_TEST_SEED={state}");
+    move |below| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    }
+}
+
+/// How many rounds a random test makes.
+fn rounds() -> u64 {
+    std::env::var("SKY_TEST_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(12)
 }

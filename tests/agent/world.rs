@@ -64,17 +64,35 @@ impl Node {
         }
     }
 
+    /// Sends a request to an agent that may die before it answers.
+    pub(crate) fn try_call(&self, method: &str, path: &str, body: &[u8]) {
+        let Ok(mut stream) = UnixStream::connect(self.dir.join("agent.sock")) else {
+            return;
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let sent = stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body));
+        if sent.is_ok() {
+            let _answer = stream.read_to_end(&mut Vec::new());
+        }
+    }
+
     /// Sends a request; returns status and body.
     pub(crate) fn call(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let mut stream = UnixStream::connect(self.dir.join("agent.sock")).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE * 2)).expect("set");
-        write!(
-            stream,
+        let mut request = format!(
             "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         )
-        .expect("sent");
-        stream.write_all(body).expect("sent");
+        .into_bytes();
+        request.extend_from_slice(body);
+        // At once: the agent may answer and hang up before it has read a body that it does not want.
+        stream.write_all(&request).expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("answered");
         parse(&answer)
@@ -90,7 +108,10 @@ impl Node {
 
     /// Gets JSON.
     pub(crate) fn get(&self, path: &str) -> Value {
-        self.ask("GET", path, &Value::Null)
+        let (status, answer) = self.call("GET", path, b"");
+        let text = String::from_utf8_lossy(&answer);
+        assert_eq!(status, 200, "GET {path}: {text}");
+        serde_json::from_slice(&answer).expect("JSON")
     }
 
     /// Tells the node that it is a cluster of its own.
@@ -137,15 +158,15 @@ impl Drop for Node {
     fn drop(&mut self) {
         if let Some(agent) = &mut self.agent {
             if let Ok(mut stream) = UnixStream::connect(self.dir.join("agent.sock")) {
-                let _ = write!(
+                let _gone = write!(
                     stream,
                     "POST /v1/shutdown HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
                 );
-                let _ = stream.set_read_timeout(Some(PATIENCE));
-                let _ = stream.read_to_end(&mut Vec::new());
+                let _gone = stream.set_read_timeout(Some(PATIENCE));
+                let _gone = stream.read_to_end(&mut Vec::new());
             }
-            let _ = agent.kill();
-            let _ = agent.wait();
+            let _gone = agent.kill();
+            let _gone = agent.wait();
         }
     }
 }

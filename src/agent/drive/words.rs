@@ -61,9 +61,10 @@ pub(super) fn failed_line(job: JobId, codes: &[Option<i32>]) -> String {
         && codes.len() > 1
         && codes.contains(&Some(STOPPED_CODE))
     {
-        line.push_str(&format!(
+        let reason = format!(
             " (a worker failed with return code {code}; the processes on the other nodes were stopped with return code {STOPPED_CODE})"
-        ));
+        );
+        line.push_str(&reason);
     }
     line
 }
