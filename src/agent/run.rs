@@ -47,6 +47,8 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
 pub(super) fn log_to_stderr() {
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
+        // On a full disk the log cannot be written, and complaining about that on the same file would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::INFO);
     // Fails only when it was done before.
