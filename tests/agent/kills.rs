@@ -323,6 +323,7 @@ fn random() -> impl FnMut(u64) -> u64 {
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("SKY_TEST_SEED={state}");
+    // The constants of Knuth's MMIX generator.
     move |below| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
