@@ -1,7 +1,8 @@
 //! The agent and its supervisors as real processes.
-#![allow(
+#![expect(
     clippy::disallowed_methods,
-    reason = "tests start processes and look at clocks"
+    clippy::print_stderr,
+    reason = "tests start processes, look at clocks and print their seeds"
 )]
 
 mod gangs;
