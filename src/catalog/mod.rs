@@ -6,7 +6,7 @@ mod offer;
 mod query;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use offer::Offer;
 pub(crate) use query::{Miss, tailor};

@@ -304,8 +304,15 @@ pub(super) fn nearest<'k>(
         .chars()
         .take(80)
         .collect();
+    let is_part = |candidate: &str| wanted.len() >= 4 && candidate.contains(&wanted);
     candidates
-        .map(|candidate| (strsim::jaro_winkler(&wanted, candidate), candidate))
+        .map(|candidate| {
+            let part = if is_part(candidate) { 0.9 } else { 0.0 };
+            (
+                strsim::jaro_winkler(&wanted, candidate).max(part),
+                candidate,
+            )
+        })
         .filter(|(score, _)| *score >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

@@ -18,6 +18,7 @@ mod read;
 mod read_resources;
 mod resources;
 mod sections;
+mod service;
 mod substitute;
 mod validate;
 mod wire;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fields::{Fields, Place};
 use super::model::{Dag, Execution, Group, MountSource, Task, Workdir, check_name};
 use super::yaml::{self, Data, Node};
-use super::{read_resources, sections};
+use super::{read_resources, sections, service};
 use crate::base::secret::Secret;
 use crate::base::{Error, Kind, Result};
 
@@ -15,7 +15,7 @@ const MAX_TASKS: usize = 200;
 const MAX_NUM_NODES: i64 = 100_000;
 
 /// Fields of a task.
-const TASK_FIELDS: [&str; 22] = [
+const TASK_FIELDS: [&str; 21] = [
     "name",
     "workdir",
     "num_nodes",
@@ -37,7 +37,6 @@ const TASK_FIELDS: [&str; 22] = [
     "volume_mounts",
     "file_mounts_mapping",
     "_user_specified_yaml",
-    "_metadata",
 ];
 /// Fields of the first document of several.
 const HEADER_FIELDS: [&str; 5] = [
@@ -185,6 +184,13 @@ fn read_task(place: &Place<'_>) -> Result<Task> {
     if !place.is_map() {
         return Err(place.error("a task is a mapping such as `run: echo hello`"));
     }
+    if let Some((_, inner)) = place
+        .entries()?
+        .iter()
+        .find(|(key, _)| is_misplaced(&key.text))
+    {
+        return Err(inner.error("unknown field; it belongs under `resources`"));
+    }
     let fields = place.fields(&TASK_FIELDS)?;
     fields.exclude("service", "pool")?;
     let (envs, missing_envs) = fields.read("envs", read_envs)?.unwrap_or_default();
@@ -209,7 +215,7 @@ fn read_task(place: &Place<'_>) -> Result<Task> {
         setup: fields.read("setup", Place::text)?,
         run: fields.read("run", Place::text)?,
         config: fields.read("config", sections::config)?.unwrap_or_default(),
-        pool: fields.read("pool", sections::pool)?,
+        pool: fields.read("pool", service::pool)?,
         inputs: fields
             .read("inputs", sections::estimate)?
             .unwrap_or_default(),
@@ -232,7 +238,7 @@ fn read_task(place: &Place<'_>) -> Result<Task> {
         read_secrets(place, &mut task)?;
     }
     if let Some(place) = fields.get("service") {
-        sections::service(place, &mut task)?;
+        service::service(place, &mut task)?;
     }
     if let Some(hook) = fields
         .read("resources", read_resources::deprecated_hook)?
@@ -241,6 +247,11 @@ fn read_task(place: &Place<'_>) -> Result<Task> {
         sections::add_hook(&mut task.config, hook);
     }
     Ok(task)
+}
+
+/// Returns whether a field of `resources` stands among those of the task.
+fn is_misplaced(name: &str) -> bool {
+    read_resources::FIELDS.contains(&name) && !TASK_FIELDS.contains(&name)
 }
 
 /// Reads the size of the gang.
@@ -321,11 +332,9 @@ fn read_secrets(place: &Place<'_>, task: &mut Task) -> Result<()> {
     for part in place.items() {
         if part.is_map() {
             let (values, missing) = read_envs(&part)?;
-            if let Some(both) = values
-                .keys()
-                .chain(&missing)
-                .find(|name| task.envs.contains_key(*name))
-            {
+            let declared =
+                |name: &&String| task.envs.contains_key(*name) || task.missing_envs.contains(*name);
+            if let Some(both) = values.keys().chain(&missing).find(declared) {
                 return Err(part.error(format!("`{both}` stands in `envs` as well")));
             }
             task.secrets.extend(

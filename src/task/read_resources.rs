@@ -13,7 +13,7 @@ use crate::api::bodies::WaitFor;
 use crate::base::Result;
 
 /// Fields of resources.
-const FIELDS: [&str; 28] = [
+pub(super) const FIELDS: [&str; 28] = [
     "infra",
     "cloud",
     "region",
@@ -66,7 +66,7 @@ pub(super) fn resources(place: &Place<'_>) -> Result<ResourcesSpec> {
         }
         return Ok(ResourcesSpec::new(base.shapes, order));
     };
-    let mut shapes = Vec::new();
+    let mut shapes: Vec<Shape> = Vec::new();
     let items = entries.list()?;
     if items.is_empty() {
         return Err(entries.error("it names no alternative"));
@@ -79,7 +79,12 @@ pub(super) fn resources(place: &Place<'_>) -> Result<ResourcesSpec> {
             }
         }
         for outer in &base.shapes {
-            shapes.extend(read_shapes(&inner, outer)?.shapes);
+            for shape in read_shapes(&inner, outer)?.shapes {
+                // Accelerators of the entry replace those outside: then several outer shapes give the same.
+                if !shapes.contains(&shape) {
+                    shapes.push(shape);
+                }
+            }
         }
         if shapes.len() > MAX_ALTERNATIVES {
             let what = format!(
