@@ -42,10 +42,10 @@ pub(crate) fn tailor(shape: &Shape, offer: &Offer) -> Result<Offer, Miss> {
     if !is_at(&shape.infra, offer) {
         return Err(Miss::Place);
     }
-    if let Some(wanted) = &shape.instance_type {
-        if offer.instance_type.as_ref() != Some(wanted) {
-            return Err(Miss::InstanceType);
-        }
+    if let Some(wanted) = &shape.instance_type
+        && offer.instance_type.as_ref() != Some(wanted)
+    {
+        return Err(Miss::InstanceType);
     }
     if offer.spot != shape.use_spot.unwrap_or(false) {
         return Err(Miss::Spot);

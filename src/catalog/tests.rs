@@ -35,6 +35,7 @@ pub(crate) fn gpu(mut offer: Offer, kind: &str) -> Offer {
     offer
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
 fn exactly(value: f64) -> Option<Amount> {
     Some(Amount {
         value,
@@ -42,6 +43,7 @@ fn exactly(value: f64) -> Option<Amount> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
 fn at_least(value: f64) -> Option<Amount> {
     Some(Amount {
         value,
@@ -49,6 +51,7 @@ fn at_least(value: f64) -> Option<Amount> {
     })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
 fn kind(text: &str) -> Option<Accelerator> {
     Some(text.parse().expect("good"))
 }
@@ -139,6 +142,7 @@ fn accelerators_of_a_machine_go_to_those_who_ask() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn machine_types_are_taken_as_they_are() {
     let fits = |shape: &Shape, offer: &Offer| tailor(shape, offer).map(|_| ());
     let exact = Shape {

@@ -166,7 +166,7 @@ fn hints(shapes: &[Shape], offers: &[Offer], enabled: &[String]) -> Vec<String> 
                 add("append `+` to cpus or memory to accept larger machines".to_owned());
             }
             Some((Miss::Spot, _)) => {
-                add("leave out --use-spot: there is no spot capacity here".to_owned())
+                add("leave out --use-spot: there is no spot capacity here".to_owned());
             }
             Some((Miss::Cost, offer)) => {
                 add(format!(

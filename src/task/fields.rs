@@ -79,7 +79,7 @@ impl<'a> Place<'a> {
         Ok(text)
     }
 
-    /// Returns the text of an environment variable: as written, but truth values as SkyPilot exports them.
+    /// Returns the text of an environment variable: as written, but truth values as `SkyPilot` exports them.
     pub(super) fn env_text(&self) -> Result<String> {
         match &self.node.data {
             Data::Scalar { text, plain: true } => Ok(match super::yaml::truth_word(text) {
@@ -227,7 +227,7 @@ impl<'a> Place<'a> {
 
     /// Returns the fields of a mapping; an unknown one is an error, one without value is left out.
     ///
-    /// Fields that begin with `_` are always accepted: SkyPilot's programs leave notes for each other there.
+    /// Fields that begin with `_` are always accepted: `SkyPilot`'s programs leave notes for each other there.
     pub(super) fn fields(&self, known: &[&str]) -> Result<Fields<'a>> {
         let mut fields = Vec::new();
         for (key, place) in self.entries()? {

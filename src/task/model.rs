@@ -108,7 +108,7 @@ pub(crate) struct Task {
     pub(crate) event_callback: Option<String>,
     /// Whether managed jobs may call the server.
     pub(crate) api_server_access: Option<bool>,
-    /// Notes between SkyPilot's programs (`managed_secrets`, `volume_mounts`, keys that begin with `_`): passed on.
+    /// Notes between `SkyPilot`'s programs (`managed_secrets`, `volume_mounts`, keys that begin with `_`): passed on.
     pub(crate) internal: Map<String, Value>,
     /// What the user wrote, without secrets.
     pub(crate) user_yaml: Option<String>,

@@ -244,7 +244,7 @@ fn read_task(place: &Place<'_>) -> Result<Task> {
         .read("resources", read_resources::deprecated_hook)?
         .flatten()
     {
-        sections::add_hook(&mut task.config, hook);
+        sections::add_hook(&mut task.config, &hook);
     }
     Ok(task)
 }

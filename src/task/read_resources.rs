@@ -142,13 +142,13 @@ fn read_place(fields: &Fields<'_>, shape: &mut Shape) -> Result<()> {
     if let Some(infra) = fields.read("infra", |place| place.parsed(str::parse::<Infra>))? {
         shape.infra = infra;
     }
-    if let Some(cloud) = fields.read("cloud", |place| place.parsed(canonical_cloud))? {
-        if shape.infra.cloud.as_ref() != Some(&cloud) {
-            shape.infra = Infra {
-                cloud: Some(cloud),
-                ..Infra::default()
-            };
-        }
+    if let Some(cloud) = fields.read("cloud", |place| place.parsed(canonical_cloud))?
+        && shape.infra.cloud.as_ref() != Some(&cloud)
+    {
+        shape.infra = Infra {
+            cloud: Some(cloud),
+            ..Infra::default()
+        };
     }
     if let Some(region) = fields.read("region", Place::filled_text)? {
         shape.infra.region = Some(region);

@@ -105,7 +105,7 @@ pub(crate) struct Shape {
     pub(crate) max_hourly_cost: Option<f64>,
     /// Extra disks.
     pub(crate) volumes: Vec<Value>,
-    /// Keys that begin with `_`: notes between SkyPilot's programs, kept and passed on.
+    /// Keys that begin with `_`: notes between `SkyPilot`'s programs, kept and passed on.
     pub(crate) internal: Map<String, Value>,
 }
 

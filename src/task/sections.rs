@@ -259,7 +259,7 @@ impl Hook {
 }
 
 /// Adds a hook to a configuration.
-pub(super) fn add_hook(config: &mut Map<String, Value>, hook: Hook) {
+pub(super) fn add_hook(config: &mut Map<String, Value>, hook: &Hook) {
     let events: Vec<&str> = hook.events.iter().map(|event| event.word()).collect();
     let value = json!({ "run": hook.run, "events": events, "timeout": hook.timeout });
     match config.get_mut("hooks") {

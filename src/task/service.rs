@@ -121,10 +121,9 @@ fn replica_policy(place: &Place<'_>) -> Result<()> {
     if let Some(target) = fields
         .get("target_qps_per_replica")
         .filter(|target| !target.is_map())
+        && target.number()? <= 0.0
     {
-        if target.number()? <= 0.0 {
-            return Err(target.error("it must be above 0"));
-        }
+        return Err(target.error("it must be above 0"));
     }
     for name in ["num_overprovision", "base_ondemand_fallback_replicas"] {
         fields.read(name, count)?;
@@ -154,10 +153,10 @@ pub(super) fn pool(place: &Place<'_>) -> Result<Value> {
         fields.read(name, count)?;
     }
     let least = fields.read("min_workers", count)?.unwrap_or(0);
-    if let Some(place) = fields.get("max_workers") {
-        if count(place)? < least {
-            return Err(place.error(format!("it is below `min_workers` ({least})")));
-        }
+    if let Some(place) = fields.get("max_workers")
+        && count(place)? < least
+    {
+        return Err(place.error(format!("it is below `min_workers` ({least})")));
     }
     place.value()
 }

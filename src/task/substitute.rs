@@ -12,9 +12,11 @@ impl Task {
         let envs = self.envs.clone();
         let secrets = self.secrets.clone();
         let value = |name: &str| {
-            envs.get(name)
-                .map(String::as_str)
-                .or_else(|| secrets.get(name).map(|secret| secret.reveal()))
+            envs.get(name).map(String::as_str).or_else(|| {
+                secrets
+                    .get(name)
+                    .map(super::super::base::secret::Secret::reveal)
+            })
         };
         let expand = |text: &str| expand(text, &value);
         match &mut self.workdir {

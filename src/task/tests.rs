@@ -211,7 +211,8 @@ fn alternatives_are_merged_over_the_outer_keys_and_do_not_leak() {
         "  - {accelerators: [A100, V100, T4]}\n  - {cpus: 1}\n".repeat(40)
     );
     assert_eq!(shapes(&many).len(), 4, "equal alternatives are one");
-    let entries: String = (1..=101).map(|n| format!("  - cpus: {n}\n")).collect();
+    let entries: Vec<String> = (1..=101).map(|n| format!("  - cpus: {n}")).collect();
+    let entries = entries.join("\n");
     let error = parse(&format!("resources:\n  any_of:\n{entries}"), "t").expect_err("too many");
     assert_eq!(
         error.message(),
@@ -427,6 +428,7 @@ fn overrides_win() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn bad_overrides_name_the_flag() {
     let text = |text: &str| Some(text.to_owned());
     let says = |overrides: Overrides| {

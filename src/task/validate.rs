@@ -121,9 +121,5 @@ fn validate_shape(task: &Task, shape: &Shape) -> Result<()> {
     if task.service.is_some() && shape.job_recovery.is_some() {
         return Err(wrong("resources.job_recovery is not for services"));
     }
-    if shape.infra.zone.is_some() && shape.infra.region.is_none() && shape.infra.cloud.is_none() {
-        // A zone alone is fine for SkyPilot: the catalog knows its region.
-        return Ok(());
-    }
     Ok(())
 }

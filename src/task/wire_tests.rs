@@ -31,7 +31,7 @@ fn text() -> impl Strategy<Value = String> {
         )
         .prop_map(str::to_owned),
         ".{0,12}",
-        any::<String>().prop_map(|text| text.replace(|c: char| c == '\u{0}', "")),
+        any::<String>().prop_map(|text| text.replace('\u{0}', "")),
     ]
 }
 
@@ -63,7 +63,10 @@ fn variable() -> impl Strategy<Value = String> {
 
 fn amount() -> impl Strategy<Value = Amount> {
     (
-        prop_oneof![(1u32..2000).prop_map(f64::from), (1u32..1_000_000).prop_map(|n| f64::from(n) / 1000.0)],
+        prop_oneof![
+            (1u32..2000).prop_map(f64::from),
+            (1u32..1_000_000).prop_map(|n| f64::from(n) / 1000.0)
+        ],
         any::<bool>(),
     )
         .prop_map(|(value, at_least)| Amount { value, at_least })
@@ -257,6 +260,7 @@ fn variables() -> impl Strategy<Value = Variables> {
         })
 }
 
+#[expect(clippy::too_many_lines, reason = "every field of a task")]
 fn task() -> impl Strategy<Value = Task> {
     let paths = "[a-z/]{1,9}[a-z]";
     let first = (

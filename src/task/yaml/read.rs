@@ -1,6 +1,7 @@
 //! Text to nodes, with limits.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
@@ -28,7 +29,7 @@ pub(crate) fn text_of_bytes<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str
         Ok(text) => Ok(text),
         Err(error) => {
             let good = &bytes[..error.valid_up_to()];
-            let line = 1 + good.iter().filter(|b| **b == b'\n').count();
+            let line = 1 + String::from_utf8_lossy(good).matches('\n').count();
             Err(Error::new(
                 Kind::InvalidTask,
                 format!("{origin}:{line}: the text is not UTF-8"),
@@ -133,7 +134,10 @@ impl Reader<'_> {
         let mut path = String::new();
         for frame in &self.stack {
             match &frame.open {
-                Open::List(items) => path.push_str(&format!("[{}]", items.len())),
+                Open::List(items) => {
+                    // Writing to a string cannot fail.
+                    let _ok = write!(path, "[{}]", items.len());
+                }
                 Open::Map { key: Some(key), .. } => {
                     if !path.is_empty() {
                         path.push('.');
@@ -160,9 +164,9 @@ impl Reader<'_> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain
-                    && !self
+                    && self
                         .check_tag(tag.as_deref(), line)?
-                        .is_some_and(|tag| tag == "str");
+                        .is_none_or(|tag| tag != "str");
                 let data = Data::Scalar {
                     text: text.into_owned(),
                     plain,
@@ -329,12 +333,13 @@ impl Reader<'_> {
                 Data::List(_) | Data::Map(_) => {
                     Some((node.line, "a key must be a single value".to_owned()))
                 }
-                Data::Scalar { text, plain } => match lines.insert(text.clone(), node.line) {
-                    Some(first) => Some((
-                        node.line,
-                        format!("duplicate key `{}` (first on line {first})", clip(&text)),
-                    )),
-                    None => {
+                Data::Scalar { text, plain } => {
+                    if let Some(first) = lines.insert(text.clone(), node.line) {
+                        Some((
+                            node.line,
+                            format!("duplicate key `{}` (first on line {first})", clip(&text)),
+                        ))
+                    } else {
                         *key = Some(Key {
                             line: node.line,
                             text,
@@ -342,7 +347,7 @@ impl Reader<'_> {
                         });
                         None
                     }
-                },
+                }
             },
         };
         match refusal {
