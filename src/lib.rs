@@ -24,6 +24,7 @@ pub(crate) mod transport;
 pub fn run() -> std::process::ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|first| first.to_str()) {
+        Some("__serve") => server::serve(&arguments[1..]),
         Some("__agent") => agent::run(&arguments[1..]),
         Some("__run") => agent::supervise(&arguments[1..]),
         _ => std::process::ExitCode::SUCCESS,

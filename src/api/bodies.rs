@@ -30,6 +30,12 @@ pub(crate) struct Common {
     pub(crate) file_mounts_blob_id: Option<BlobId>,
 }
 
+/// A body of a POST: whatever it asks for, it says who asks.
+pub(crate) trait HasCommon {
+    /// Returns the fields of every body.
+    fn common_mut(&mut self) -> &mut Common;
+}
+
 /// Declares body structs: [`Common`] flattened in front, defaults for what is left out.
 macro_rules! body {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty),* $(,)? }) => {
@@ -40,6 +46,12 @@ macro_rules! body {
             #[serde(flatten)]
             pub(crate) common: Common,
             $($(#[$fdoc])* pub(crate) $field: $type,)*
+        }
+
+        impl HasCommon for $name {
+            fn common_mut(&mut self) -> &mut Common {
+                &mut self.common
+            }
         }
     };
 }

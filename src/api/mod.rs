@@ -8,4 +8,5 @@ pub(crate) mod health;
 pub(crate) mod records;
 pub(crate) mod requests;
 pub(crate) mod status;
+pub(crate) mod users;
 pub(crate) mod versions;

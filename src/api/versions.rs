@@ -27,6 +27,8 @@ pub(crate) const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 pub(crate) const FRAMES_CONTENT_TYPE: &str = "application/x-sky-frames";
 /// `Accept` value that asks for results as plain JSON, without pickles.
 pub(crate) const PLAIN_JSON_CONTENT_TYPE: &str = "application/vnd.sky+json";
+/// Header by which our client says who asks, `id;name`; believed on local connections only.
+pub(crate) const USER_HEADER: &str = "x-sky-user";
 
 /// TCP port of the local server.
 pub(crate) const DEFAULT_PORT: u16 = 46580;
