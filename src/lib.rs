@@ -1,7 +1,6 @@
 //! `sky`: one binary that is command line, API server and node agent.
 //!
 //! See `ARCHITECTURE.md` for the picture. Only [`run`] is public: everything else is reached through it.
-#![allow(dead_code, unused_imports)] // while the parts are being joined
 
 pub(crate) mod agent;
 pub(crate) mod api;
@@ -27,6 +26,6 @@ pub fn run() -> std::process::ExitCode {
         Some("__serve") => server::serve(&arguments[1..]),
         Some("__agent") => agent::run(&arguments[1..]),
         Some("__run") => agent::supervise(&arguments[1..]),
-        _ => std::process::ExitCode::SUCCESS,
+        _ => client::run(&arguments),
     }
 }

@@ -48,7 +48,7 @@ impl Clusters {
                 let mode = if is_dir { PutMode::Dir } else { PutMode::File };
                 let (pieces, receiver) = mpsc::channel(QUEUE);
                 let source = shipment.source.clone();
-                let pack = tokio::task::spawn_blocking(move || pack(&source, pieces));
+                let pack = tokio::task::spawn_blocking(move || pack(&source, &pieces));
                 let sent = client
                     .put_files(
                         &shipment.dest,
@@ -74,7 +74,7 @@ fn stream(receiver: mpsc::Receiver<io::Result<Bytes>>) -> impl Stream<Item = io:
 }
 
 /// Writes a tar of a file or tree into the channel. Ends the stream with an error when something cannot be read.
-fn pack(source: &Path, pieces: mpsc::Sender<io::Result<Bytes>>) -> Result<()> {
+fn pack(source: &Path, pieces: &mpsc::Sender<io::Result<Bytes>>) -> Result<()> {
     let doing = || format!("pack `{}`", source.display());
     let mut tar = tar::Builder::new(Pieces {
         pieces: pieces.clone(),

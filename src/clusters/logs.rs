@@ -38,7 +38,7 @@ impl Clusters {
         let mut body = self
             .on_head(cluster, |agent| async move { agent.files(job).await })
             .await?;
-        let (pieces, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(QUEUE);
         let dir: PathBuf = into.to_path_buf();
         let unpack = tokio::task::spawn_blocking(move || unpack(receiver, &dir));
         let mut received = Ok(());
@@ -49,7 +49,7 @@ impl Clusters {
                         continue;
                     };
                     // A receiver that is gone has failed: its own reason comes back below.
-                    if pieces.send(Ok(bytes)).await.is_err() {
+                    if sender.send(Ok(bytes)).await.is_err() {
                         break;
                     }
                 }
@@ -57,12 +57,12 @@ impl Clusters {
                     received =
                         Err(Error::new(Kind::Unreachable, "the agent's files broke off")
                             .caused_by(&e));
-                    drop(pieces.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
+                    drop(sender.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
                     break;
                 }
             }
         }
-        drop(pieces);
+        drop(sender);
         let unpacked = unpack
             .await
             .map_err(|e| Error::internal("unpack logs", &e))?;
@@ -118,26 +118,23 @@ struct JobLog {
 impl JobLog {
     /// Returns the log on an agent that answers.
     async fn reach(&mut self) -> Result<&mut AgentLog> {
-        let log = match self.log.take() {
-            Some(log) => log,
-            None => {
-                let clusters = &self.clusters;
-                let cluster = clusters.get(&self.cluster.name).await?;
-                if cluster.hash != self.cluster.hash {
-                    let name = &cluster.name;
-                    return Err(Error::new(
-                        Kind::ClusterNotFound,
-                        format!("the cluster `{name}` of this log is gone"),
-                    ));
-                }
-                cluster.require_up()?;
-                let client = clusters
-                    .on_head(&cluster, |c| async move { c.info().await.map(|_| c) })
-                    .await?;
-                AgentLog::new(client, Some(self.job))
-            }
-        };
-        Ok(self.log.insert(log))
+        if let Some(log) = self.log.take() {
+            return Ok(self.log.insert(log));
+        }
+        let clusters = &self.clusters;
+        let cluster = clusters.get(&self.cluster.name).await?;
+        if cluster.hash != self.cluster.hash {
+            let name = &cluster.name;
+            return Err(Error::new(
+                Kind::ClusterNotFound,
+                format!("the cluster `{name}` of this log is gone"),
+            ));
+        }
+        cluster.require_up()?;
+        let client = clusters
+            .on_head(&cluster, |c| async move { c.info().await.map(|_| c) })
+            .await?;
+        Ok(self.log.insert(AgentLog::new(client, Some(self.job))))
     }
 }
 

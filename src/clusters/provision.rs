@@ -39,23 +39,20 @@ impl Clusters {
             .db
             .write(move |tx| {
                 let now = Moment::now();
-                let (mut cluster, created) = match store::get(tx, &name)? {
-                    Some(cluster) => {
-                        let created = cluster.provisioned_by == by && !cluster.ever_up;
-                        (cluster, created)
-                    }
-                    None => {
-                        let set = NodeSet {
-                            name: names::on_cloud(&name, &owner.id),
-                            count: nodes,
-                            offer,
-                            labels: [("sky-cluster".to_owned(), name.to_string())].into(),
-                        };
-                        (
-                            Cluster::intended(name.clone(), owner, cloud, set, by, now),
-                            true,
-                        )
-                    }
+                let (mut cluster, created) = if let Some(cluster) = store::get(tx, &name)? {
+                    let created = cluster.provisioned_by == by && !cluster.ever_up;
+                    (cluster, created)
+                } else {
+                    let set = NodeSet {
+                        name: names::on_cloud(&name, &owner.id),
+                        count: nodes,
+                        offer,
+                        labels: [("sky-cluster".to_owned(), name.to_string())].into(),
+                    };
+                    (
+                        Cluster::intended(name.clone(), owner, cloud, set, by, now),
+                        true,
+                    )
                 };
                 if !matches!(cluster.state, State::Up { .. }) {
                     cluster.apply(Event::LaunchIntended, now).map_err(|e| {

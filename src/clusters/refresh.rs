@@ -148,9 +148,12 @@ mod tests {
             Finding::Record(Event::AllStopped)
         );
         assert_eq!(judge(&up, &[gone.clone(), gone.clone()]), Finding::Forget);
-        assert_eq!(judge(&stopped, &[gone.clone()]), Finding::Forget);
-        assert_eq!(judge(&stopped, &[off.clone()]), Finding::Keep);
-        assert_eq!(judge(&stopped, &[runs.clone()]), Finding::Keep);
+        assert_eq!(
+            judge(&stopped, std::slice::from_ref(&gone)),
+            Finding::Forget
+        );
+        assert_eq!(judge(&stopped, std::slice::from_ref(&off)), Finding::Keep);
+        assert_eq!(judge(&stopped, std::slice::from_ref(&runs)), Finding::Keep);
         assert!(unhealthy(judge(&up, &[runs.clone(), off])));
         assert!(unhealthy(judge(&up, &[runs.clone(), gone.clone()])));
         assert!(unhealthy(judge(&up, &[mute])));

@@ -131,17 +131,23 @@ impl State {
     pub(crate) fn apply(self, event: Event, now: Moment) -> Result<Self, IllegalTransition> {
         let status = self.status();
         match (self, event) {
-            (state @ Self::Terminating { .. }, Event::TerminateIntended { .. }) => Ok(state),
+            (state @ Self::Terminating { .. }, Event::TerminateIntended { .. })
+            | (state @ Self::Launching { .. }, Event::LaunchIntended)
+            | (state @ Self::Up { .. }, Event::AllUp)
+            | (
+                state @ (Self::Stopping { .. } | Self::Stopped { .. }),
+                Event::StopIntended { .. },
+            )
+            | (state @ Self::Stopped { .. }, Event::AllStopped) => Ok(state),
+
             (Self::Terminating { .. }, event) => Err(IllegalTransition {
                 from: status,
                 event,
             }),
             (_, Event::TerminateIntended { idle }) => Ok(Self::Terminating { since: now, idle }),
 
-            (state @ Self::Launching { .. }, Event::LaunchIntended) => Ok(state),
             (_, Event::LaunchIntended) => Ok(Self::Launching { since: now }),
 
-            (state @ Self::Up { .. }, Event::AllUp) => Ok(state),
             (Self::Launching { .. } | Self::Unhealthy { .. }, Event::AllUp) => {
                 Ok(Self::Up { since: now })
             }
@@ -154,15 +160,10 @@ impl State {
             }
 
             (
-                state @ (Self::Stopping { .. } | Self::Stopped { .. }),
-                Event::StopIntended { .. },
-            ) => Ok(state),
-            (
                 Self::Launching { .. } | Self::Up { .. } | Self::Unhealthy { .. },
                 Event::StopIntended { idle },
             ) => Ok(Self::Stopping { since: now, idle }),
 
-            (state @ Self::Stopped { .. }, Event::AllStopped) => Ok(state),
             (
                 Self::Stopping { .. }
                 | Self::Launching { .. }
@@ -209,18 +210,15 @@ mod tests {
             for (i, event) in events.into_iter().enumerate() {
                 let now = Moment::from_micros(i64::try_from(i).expect("small") + 1);
                 let before = state.clone();
-                match state.clone().apply(event.clone(), now) {
-                    Ok(after) => {
-                        if after.status() == ClusterStatus::Up && before.status() != ClusterStatus::Up {
-                            prop_assert_eq!(before.status(), ClusterStatus::Init);
-                        }
-                        if before == after { prop_assert_eq!(before.since(), after.since()); }
-                        state = after;
+                if let Ok(after) = state.clone().apply(event.clone(), now) {
+                    if after.status() == ClusterStatus::Up && before.status() != ClusterStatus::Up {
+                        prop_assert_eq!(before.status(), ClusterStatus::Init);
                     }
-                    Err(_) => {
-                        let removal = matches!(event, Event::TerminateIntended { .. });
-                        prop_assert!(!removal, "removal is never refused");
-                    }
+                    if before == after { prop_assert_eq!(before.since(), after.since()); }
+                    state = after;
+                } else {
+                    let removal = matches!(event, Event::TerminateIntended { .. });
+                    prop_assert!(!removal, "removal is never refused");
                 }
                 terminating |= matches!(event, Event::TerminateIntended { .. });
                 prop_assert_eq!(terminating, matches!(state, State::Terminating { .. }));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::submission::{self, Setup};
 use super::sync::{self, Sources};
 use super::{Ops, Origin, Outcome, validate};
+use crate::api::agent::AutostopSetting;
 use crate::api::bodies::LaunchBody;
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
@@ -194,33 +195,43 @@ async fn remember(
 ) -> Result<Cluster> {
     cx.check()?;
     let command = Some(body.common.entrypoint_command.clone()).filter(|c| !c.is_empty());
-    let setting = wanted_autostop(task);
+    let wish = autostop_wish(task);
     ops.clusters
         .adjust(cluster, move |c| {
             c.launched_at = Moment::now();
             c.last_command = command;
-            if let Some(setting) = setting {
+            if let Wish::Set(setting) = wish {
                 c.autostop = setting;
             }
         })
         .await
 }
 
-/// The autostop setting that a task brings: outer none = it says nothing, inner none = it switches it off.
-fn wanted_autostop(task: &Task) -> Option<Option<crate::api::agent::AutostopSetting>> {
-    let spec = task.resources.alternatives.first()?.autostop.as_ref()?;
-    Some(super::autostop::setting(
-        spec.idle_minutes,
-        spec.down,
-        Some(spec.wait_for),
-    ))
+/// What a task says about autostop.
+enum Wish {
+    /// Nothing: what was set before stays.
+    Keep,
+    /// This; none switches it off.
+    Set(Option<AutostopSetting>),
+}
+
+/// Returns what a task says about autostop.
+fn autostop_wish(task: &Task) -> Wish {
+    match task.resources.first().autostop {
+        None => Wish::Keep,
+        Some(spec) => Wish::Set(super::autostop::setting(
+            spec.idle_minutes,
+            spec.down,
+            Some(spec.wait_for),
+        )),
+    }
 }
 
 /// The step that hands the autostop setting to the head.
 async fn autostop(ops: &Ops, cluster: &Cluster, task: &Task) -> Result<()> {
-    match wanted_autostop(task) {
-        None => Ok(()),
-        Some(setting) => super::autostop::hand_over(ops, cluster, setting.as_ref()).await,
+    match autostop_wish(task) {
+        Wish::Keep => Ok(()),
+        Wish::Set(setting) => super::autostop::hand_over(ops, cluster, setting.as_ref()).await,
     }
 }
 

@@ -41,6 +41,7 @@ use crate::base::{Error, Result};
 use crate::clusters::Clusters;
 
 pub(crate) use idle::idle_order;
+pub(crate) use validate::validate;
 
 /// A verb with what it needs. One variant per verb: a new one does not compile until every place knows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

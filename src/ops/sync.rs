@@ -35,18 +35,14 @@ impl<'a> Sources<'a> {
                 .join("file_mounts/blobs")
                 .join(id.as_str())
         });
-        let root = match (blob, origin) {
-            (Some(blob), _) => Some(blob),
-            (None, Origin::Local) => None,
-            (None, Origin::Remote) if needs_files(task) => {
-                return Err(Error::new(
-                    Kind::InvalidTask,
-                    "the task names local files, but nothing was uploaded for it",
-                )
-                .hint("submit it again with an up-to-date client, which uploads them"));
-            }
-            (None, Origin::Remote) => None,
-        };
+        if blob.is_none() && origin == Origin::Remote && needs_files(task) {
+            return Err(Error::new(
+                Kind::InvalidTask,
+                "the task names local files, but nothing was uploaded for it",
+            )
+            .hint("submit it again with an up-to-date client, which uploads them"));
+        }
+        let root = blob;
         Ok(Self { task, root })
     }
 

@@ -11,6 +11,11 @@ pub(crate) fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// Returns a variable as it is, empty or not.
+pub(crate) fn exact(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Returns whether a variable is `1` or `true` in any case.
 pub(crate) fn flag(name: &str) -> bool {
     var(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))

@@ -22,7 +22,7 @@ mod service;
 mod substitute;
 mod validate;
 mod wire;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod bad_tests;

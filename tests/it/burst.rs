@@ -28,8 +28,7 @@ fn submit(world: &World, i: usize) -> String {
         .split_whitespace()
         .map(|w| w.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != '-'))
         .find(|w| w.len() == 36)
-        .map(str::to_owned)
-        .unwrap_or_else(|| panic!("no request id in\n{}", ran.all()))
+        .map_or_else(|| panic!("no request id in\n{}", ran.all()), str::to_owned)
 }
 
 #[test]

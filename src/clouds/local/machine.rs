@@ -50,12 +50,8 @@ impl Machine {
         self.gpus
             .iter()
             .map(|(name, count)| {
-                let mut counts: Vec<f64> = (0..)
-                    .map(|n| 1_u32 << n)
-                    .take_while(|n| n < count)
-                    .map(f64::from)
-                    .collect();
-                counts.push(f64::from(*count));
+                let powers = (0..u32::BITS).map(|n| 1_u32 << n).take_while(|n| n < count);
+                let counts = powers.chain([*count]).map(f64::from).collect();
                 (name.clone(), counts)
             })
             .collect()

@@ -111,21 +111,20 @@ impl Cloud for Local {
                     ),
                 ));
             }
-            self.nodes(set)
-                .into_iter()
-                .map(|node| {
-                    node.create()?;
-                    Ok(Instance {
-                        rank: node.rank(),
-                        id: format!("{}/{}", set.name, node.rank()),
-                        internal_ip: node.ip(),
-                        external_ip: None,
-                        agent: PeerAddress::Unix {
-                            path: node.socket().to_string_lossy().into_owned(),
-                        },
-                    })
-                })
-                .collect()
+            let mut instances = Vec::new();
+            for node in self.nodes(set) {
+                node.create()?;
+                instances.push(Instance {
+                    rank: node.rank(),
+                    id: format!("{}/{}", set.name, node.rank()),
+                    internal_ip: node.ip(),
+                    external_ip: None,
+                    agent: PeerAddress::Unix {
+                        path: node.socket().to_string_lossy().into_owned(),
+                    },
+                });
+            }
+            Ok(instances)
         })
     }
 

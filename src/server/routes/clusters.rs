@@ -41,8 +41,8 @@ pub(super) fn routes(table: Table) -> Table {
 }
 
 /// Checks a task at once.
-async fn validate(State(app): State<App>, posted: Posted<ValidateBody>) -> Response {
-    match app.ops.validate(&posted.body.dag) {
+async fn validate(posted: Posted<ValidateBody>) -> Response {
+    match crate::ops::validate(&posted.body.dag) {
         Ok(()) => Json(Value::Null).into_response(),
         Err(error) => {
             let body = json!({ "detail": exception(&error), "error": error });

@@ -1,0 +1,224 @@
+//! Commands on several clusters: which ones are meant, one request each at the same time, a summary.
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::args::AsyncArgs;
+use super::args::ClustersArgs;
+use super::submit::{leave, submit};
+use crate::api::bodies::{Refresh, StatusBody};
+use crate::api::records::ClusterRecord;
+use crate::base::{Error, Kind};
+use crate::client::exit::{Exit, Outcome, Stop};
+use crate::client::session::Session;
+use crate::client::ui::{OnEnter, Tone, report};
+
+/// What is done to each of several clusters.
+pub(super) struct Verb<'a, B> {
+    /// The route.
+    pub(super) path: &'static str,
+    /// "Stopping".
+    pub(super) doing: &'static str,
+    /// Behind the names in the question: " cluster".
+    pub(super) question: &'a dyn Fn(&[String]) -> String,
+    /// Makes the body for a cluster.
+    pub(super) body: &'a dyn Fn(&str) -> B,
+    /// Says that it is done for a cluster.
+    pub(super) done: &'a dyn Fn(&Session, &str),
+    /// Added to the summary of failures.
+    pub(super) hint: Option<&'static str>,
+}
+
+/// Finds the clusters that are meant. A name or pattern that matches nothing is an error.
+pub(super) async fn resolve(
+    session: &Session,
+    args: &ClustersArgs,
+    command: &str,
+) -> Outcome<Vec<ClusterRecord>> {
+    let everything = args.all || args.all_users;
+    if !everything && args.clusters.is_empty() {
+        return Err(
+            Error::new(Kind::Usage, "which clusters? Name them, or say --all")
+                .hint(format!("sky {command} NAME"))
+                .into(),
+        );
+    }
+    if everything && !args.clusters.is_empty() {
+        session
+            .ui
+            .err_markup("[yellow]The names are ignored: --all or --all-users is given.[/]");
+    }
+    let found = list(
+        session,
+        (!everything).then(|| args.clusters.clone()),
+        !everything || args.all_users,
+        Refresh::None,
+    )
+    .await?;
+    if everything {
+        if found.is_empty() {
+            session.ui.err("There are no clusters.");
+        }
+        return Ok(found);
+    }
+    demand_all(&args.clusters, &found)?;
+    Ok(found)
+}
+
+/// Lists clusters.
+pub(super) async fn list(
+    session: &Session,
+    names: Option<Vec<String>>,
+    all_users: bool,
+    refresh: Refresh,
+) -> Outcome<Vec<ClusterRecord>> {
+    let body = StatusBody {
+        common: session.common(),
+        cluster_names: names,
+        refresh,
+        all_users,
+        include_credentials: false,
+        include_handle: false,
+        summary_response: true,
+    };
+    session.ask("/status", &body).await
+}
+
+/// Fails for the names and patterns that match nothing.
+pub(super) fn demand_all(wanted: &[String], found: &[ClusterRecord]) -> crate::base::Result<()> {
+    let missing: Vec<&String> = wanted
+        .iter()
+        .filter(|pattern| !found.iter().any(|record| matches(pattern, &record.name)))
+        .collect();
+    let quoted: Vec<String> = missing.iter().map(|name| format!("'{name}'")).collect();
+    let what = match quoted.as_slice() {
+        [] => return Ok(()),
+        [one] => format!("Cluster {one} not found."),
+        [..] => format!("Clusters {} not found.", quoted.join(", ")),
+    };
+    Err(Error::new(Kind::ClusterNotFound, what)
+        .hint("`sky status -u` lists the clusters that exist"))
+}
+
+/// Returns whether a name or pattern means a cluster.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    pattern == name
+        || globset::Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+}
+
+/// Does it to all of them.
+pub(super) async fn run<B: Serialize>(
+    session: &Session,
+    names: &[String],
+    yes: bool,
+    how: AsyncArgs,
+    verb: &Verb<'_, B>,
+) -> Outcome {
+    if names.is_empty() {
+        return Ok(Exit::Success);
+    }
+    if !yes {
+        session
+            .ui
+            .confirm(&(verb.question)(names), OnEnter::Yes)
+            .await?;
+    }
+    if how.detach {
+        for name in names {
+            submit(session, verb.path, &(verb.body)(name), how).await?;
+        }
+        return Ok(Exit::Success);
+    }
+    if let [name] = names {
+        submit(session, verb.path, &(verb.body)(name), how).await?;
+        (verb.done)(session, name);
+        return Ok(Exit::Success);
+    }
+    several(session, names, verb).await
+}
+
+/// Does it to several at the same time: their logs would mix, so only the ends are shown.
+async fn several<B: Serialize>(session: &Session, names: &[String], verb: &Verb<'_, B>) -> Outcome {
+    let ui = &session.ui;
+    ui.spin(&format!(
+        "[bold cyan]{} {} clusters[/]",
+        verb.doing,
+        names.len()
+    ));
+    let each = names.iter().map(|name| async move {
+        let body = (verb.body)(name);
+        let id = session.submit(verb.path, &body).await?;
+        let ended = session.result::<serde_json::Value>(id).await;
+        match &ended {
+            Ok(_) => (verb.done)(session, name),
+            Err(Stop::Aborted) => leave(session, id),
+            Err(Stop::Failed(_) | Stop::Detached) => {}
+        }
+        ended.map(drop)
+    });
+    let ends = join_all(each).await;
+    ui.end_spin();
+    let mut good = Vec::new();
+    let mut bad = Vec::new();
+    for (name, end) in names.iter().zip(ends) {
+        match end {
+            Ok(()) => good.push(name.clone()),
+            Err(Stop::Failed(error)) => bad.push((name, error)),
+            Err(Stop::Aborted | Stop::Detached) => return Err(Stop::Detached),
+        }
+    }
+    ui.out("Summary:");
+    if !good.is_empty() {
+        ui.out(&format!(
+            "  {} Succeeded: {}",
+            ui.paint("✓", Tone::Green),
+            good.join(", ")
+        ));
+    }
+    if bad.is_empty() {
+        return Ok(Exit::Success);
+    }
+    if let Some(hint) = verb.hint {
+        ui.err(hint);
+    }
+    for (name, error) in &bad {
+        ui.out(&format!(
+            "  {} Failed: {name} ({})",
+            ui.paint("✗", Tone::Red),
+            error.message()
+        ));
+        ui.err_text(&report::render(error, ui.err_colors()));
+    }
+    Ok(Exit::Failure)
+}
+
+/// "2 clusters: a, b"
+pub(super) fn counted(names: &[String]) -> String {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    format!("{} cluster{plural}: {}", names.len(), names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_shells() {
+        for (pattern, name, hit) in [
+            ("demo", "demo", true),
+            ("dev-*", "dev-1", true),
+            ("dev-?", "dev-12", false),
+            ("[ab]x", "bx", true),
+            ("demo", "demo2", false),
+            ("[", "[", true),
+        ] {
+            assert_eq!(matches(pattern, name), hit, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn names_are_counted() {
+        assert_eq!(counted(&["a".into()]), "1 cluster: a");
+        assert_eq!(counted(&["a".into(), "b".into()]), "2 clusters: a, b");
+    }
+}
