@@ -1,5 +1,6 @@
 //! One method for each route of the API server that the command line uses. One try each; no waiting, no retries.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -53,6 +54,21 @@ pub(crate) enum Cancelled {
 pub(crate) struct UploadState {
     /// `completed` or `uploading`.
     pub(crate) status: String,
+    /// `part7`: the chunks that the server does not have.
+    #[serde(default)]
+    pub(crate) missing_chunks: Option<Vec<String>>,
+}
+
+impl UploadState {
+    /// Returns the numbers of the chunks that the server does not have, where it says so.
+    pub(crate) fn missing(&self) -> Option<BTreeSet<u64>> {
+        let named = self.missing_chunks.as_ref()?.iter();
+        Some(
+            named
+                .filter_map(|name| name.strip_prefix("part")?.parse().ok())
+                .collect(),
+        )
+    }
 }
 
 impl Calls {

@@ -2,7 +2,7 @@
 //!
 //! A server on this machine reads absolute paths itself, so nothing is sent to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,13 +16,16 @@ use super::session::{Repeat, Session};
 use crate::base::ids::BlobId;
 use crate::base::units::Bytes;
 use crate::base::{Error, Kind, Result};
+use crate::sys::env;
 use crate::sys::walk::{EntryKind, walk};
 use crate::task::{Dag, MountSource, Workdir};
 
-/// Bytes of a chunk.
+/// Bytes of a chunk, unless configured.
 const CHUNK: u64 = 95_000_000;
-/// How often the server may say that chunks are missing.
-const ROUNDS: u32 = 3;
+/// The variable that sets the bytes of a chunk, for connections that break often.
+const CHUNK_VARIABLE: &str = "SKY_UPLOAD_CHUNK_BYTES";
+/// How often a chunk is sent on average before giving up.
+const ROUNDS: u64 = 3;
 
 /// Sends the files that a task names, unless the server is this machine's; returns the name of the upload.
 pub(crate) async fn files(session: &Session, dag: &mut Dag) -> Outcome<Option<BlobId>> {
@@ -98,12 +101,15 @@ struct Packed {
     id: BlobId,
     /// Its length.
     size: u64,
+    /// The length of a chunk.
+    chunk_len: u64,
 }
 
 impl Packed {
     /// Packs files and directories, each under its absolute path.
     fn pack(paths: &[PathBuf], directory: &Path) -> Result<Self> {
         let entries = entries(paths)?;
+        let chunk_len = chunk_len()?;
         let path = directory.join(format!("{}.zip", uuid::Uuid::new_v4().simple()));
         let write = |entries: &BTreeMap<String, (PathBuf, Content)>| -> Result<(BlobId, u64)> {
             let file = File::create_new(&path)
@@ -125,7 +131,12 @@ impl Packed {
             Ok((hex::encode(id.finalize()).parse()?, size))
         };
         match write(&entries) {
-            Ok((id, size)) => Ok(Self { path, id, size }),
+            Ok((id, size)) => Ok(Self {
+                path,
+                id,
+                size,
+                chunk_len,
+            }),
             Err(error) => {
                 drop(std::fs::remove_file(&path));
                 Err(error)
@@ -135,20 +146,32 @@ impl Packed {
 
     /// Returns the number of chunks.
     fn chunks(&self) -> u64 {
-        self.size.div_ceil(CHUNK).max(1)
+        self.size.div_ceil(self.chunk_len).max(1)
     }
 
     /// Reads a chunk.
     fn chunk(&self, index: u64) -> Result<Vec<u8>> {
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(index * CHUNK))?;
+            file.seek(SeekFrom::Start(index * self.chunk_len))?;
             let mut bytes = Vec::new();
-            file.take(CHUNK).read_to_end(&mut bytes)?;
+            file.take(self.chunk_len).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         read().map_err(|e| Error::io("read the archive", &e))
     }
+}
+
+/// Returns the bytes of a chunk.
+fn chunk_len() -> Result<u64> {
+    let Some(text) = env::var(CHUNK_VARIABLE) else {
+        return Ok(CHUNK);
+    };
+    let number = text.parse().ok().filter(|n| (1..=CHUNK).contains(n));
+    number.ok_or_else(|| {
+        let message = format!("`{CHUNK_VARIABLE}` is not a number of bytes from 1 to {CHUNK}");
+        Error::new(Kind::InvalidConfig, message)
+    })
 }
 
 /// Lists what goes into the archive, by name: the absolute path without its first slash; directories end in a slash.
@@ -271,20 +294,29 @@ async fn send(session: &Session, packed: &Packed) -> Outcome<()> {
     session.ui.end_spin();
     let label = format!("Uploading {}", Bytes(packed.size));
     let total = packed.chunks();
-    for _ in 0..ROUNDS {
-        for index in 0..total {
-            session.ui.spin_bytes(&label, index * CHUNK, packed.size);
-            let bytes = packed.chunk(index)?;
-            let state = session
-                .patiently(Repeat::Always, || {
-                    session
-                        .calls
-                        .upload(user, &packed.id, (index, total), bytes.clone())
-                })
-                .await?;
-            if state.status == "completed" {
-                return Ok(());
-            }
+    // Every answer says what is missing: what an earlier try has brought over is not sent again.
+    let mut missing: BTreeSet<u64> = (0..total).collect();
+    for _ in 0..total.saturating_mul(ROUNDS) {
+        let Some(index) = missing.pop_first() else {
+            break;
+        };
+        let sent = total - missing.len() as u64 - 1;
+        session
+            .ui
+            .spin_bytes(&label, sent * packed.chunk_len, packed.size);
+        let bytes = packed.chunk(index)?;
+        let state = session
+            .patiently(Repeat::Always, || {
+                session
+                    .calls
+                    .upload(user, &packed.id, (index, total), bytes.clone())
+            })
+            .await?;
+        if state.status == "completed" {
+            return Ok(());
+        }
+        if let Some(told) = state.missing() {
+            missing = told.into_iter().filter(|index| *index < total).collect();
         }
     }
     Err(Error::new(Kind::Unreachable, "the server did not take in the upload").into())
