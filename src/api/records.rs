@@ -188,4 +188,7 @@ pub(crate) struct CancelReceipt {
     /// For each id that was named but not cancelled: why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<(String, String)>,
+    /// The names among them that no request of the caller has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown: Vec<String>,
 }

@@ -58,6 +58,7 @@ pub(super) async fn cancel(core: &Arc<Core>, which: Which, by: &Caller) -> Resul
     let mut receipt = CancelReceipt {
         cancelled: Vec::new(),
         left: Vec::new(),
+        unknown: Vec::new(),
     };
     for batch in ids.chunks(BATCH) {
         let (core_in, batch, by) = (Arc::clone(core), batch.to_vec(), by.id.clone());

@@ -20,11 +20,13 @@ pub(crate) async fn cancel(
     };
     let mut ids = Vec::new();
     let mut unknown = Vec::new();
+    let mut left = Vec::new();
     for prefix in prefixes {
         match app.requests.resolve(&prefix, visitor.scope()).await {
             Ok(id) => ids.push(id),
             Err(error) if error.kind() == Kind::NotFound => {
-                unknown.push((prefix, error.one_line()));
+                left.push((prefix.clone(), error.one_line()));
+                unknown.push(prefix);
             }
             Err(error) => return Err(error),
         }
@@ -33,13 +35,18 @@ pub(crate) async fn cancel(
         .requests
         .cancel(Which::Ids(ids), &visitor.caller)
         .await?;
-    receipt.left.extend(unknown);
+    receipt.left.extend(left);
+    receipt.unknown = unknown;
     Ok(receipt)
 }
 
 /// All requests of a user, or of everybody; those of others only for admins.
 fn all_of(visitor: &Visitor, user: Option<&str>) -> Result<Which> {
-    let user: Option<UserId> = user.map(str::parse).transpose()?;
+    // "All of mine" arrives with the id by which the client knows itself, which on a team server is not the caller's.
+    let user: Option<UserId> = match user {
+        Some(id) if visitor.claimed.as_deref() == Some(id) => Some(visitor.caller.id.clone()),
+        other => other.map(str::parse).transpose()?,
+    };
     let permitted = visitor.scope().is_none_or(|own| user.as_ref() == Some(own));
     if !permitted {
         return Err(Error::new(

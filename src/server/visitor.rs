@@ -76,6 +76,8 @@ pub(crate) struct Visitor {
     pub(crate) standing: Standing,
     /// Whether a body may say who asks: a local caller that has not done so in a header.
     pub(crate) anonymous: bool,
+    /// The id by which the client knows itself, as its body says: not whom the server takes it for.
+    pub(crate) claimed: Option<String>,
     /// Whose words the client understands.
     pub(crate) dialect: Dialect,
     /// Makes a submission repeatable.
@@ -90,6 +92,7 @@ impl Visitor {
             anonymous: named.is_none(),
             caller: named.unwrap_or_else(|| own.clone()),
             standing: Standing::Local,
+            claimed: None,
             dialect: Dialect::of(headers),
             key: key(headers)?,
         })
@@ -106,6 +109,7 @@ impl Visitor {
             caller: directory.authenticate(credential).await?,
             standing: Standing::Team,
             anonymous: false,
+            claimed: None,
             dialect: Dialect::of(headers),
             key: key(headers)?,
         }))
@@ -122,6 +126,7 @@ impl Visitor {
             self.caller = local_caller(id.parse()?, name);
             self.anonymous = false;
         }
+        self.claimed = common.env_vars.remove(ID_VARIABLE);
         common.env_vars.clear();
         let Caller { id, name, .. } = &self.caller;
         common.env_vars.insert(ID_VARIABLE.into(), id.to_string());

@@ -365,9 +365,16 @@ pub(super) async fn cancel(app: &App, args: CancelArgs) -> Outcome {
     let answer = session
         .patiently(Repeat::Always, || session.calls.cancel(&body, &key))
         .await?;
-    let (cancelled, left) = match answer {
-        Cancelled::Receipt(receipt) => (receipt.cancelled, receipt.left),
-        Cancelled::Request(id) => (session.result::<Vec<String>>(id).await?, Vec::new()),
+    let (cancelled, left, unknown) = match answer {
+        Cancelled::Receipt(receipt) => {
+            (receipt.cancelled, receipt.left, !receipt.unknown.is_empty())
+        }
+        Cancelled::Request(id) => {
+            let cancelled = session.result::<Vec<String>>(id).await?;
+            let is_known = |id: &String| cancelled.iter().any(|known| known.starts_with(id));
+            let unknown = !args.ids.iter().all(is_known);
+            (cancelled, Vec::new(), unknown)
+        }
     };
     for id in &cancelled {
         app.ui.out(&format!("Cancelled request: {id}"));
@@ -379,12 +386,6 @@ pub(super) async fn cancel(app: &App, args: CancelArgs) -> Outcome {
     if cancelled.is_empty() && left.is_empty() {
         app.ui.out("No requests need to be cancelled.");
     }
-    let unknown = args.ids.iter().any(|id| {
-        !cancelled
-            .iter()
-            .chain(left.iter().map(|(id, _)| id))
-            .any(|known| known.len() == 36 && known.starts_with(id))
-    });
     Ok(if unknown {
         Exit::Failure
     } else {
