@@ -357,9 +357,7 @@ impl Client {
                     .map_err(|e| self.unreachable().caused_by(&e))?;
                 let stream = self.open_tcp(remote).await?;
                 let stream = connector.connect(name, stream).await;
-                Ok(Box::new(
-                    stream.map_err(|e| self.unreachable().caused_by(&e))?,
-                ))
+                Ok(Box::new(stream.map_err(|e| self.no_tls(&e))?))
             }
         }
     }
@@ -391,6 +389,17 @@ impl Client {
             Kind::Unreachable,
             format!("cannot reach the server at {}", self.endpoint),
         )
+    }
+
+    /// The error of a connection on which the two sides do not agree about TLS.
+    fn no_tls(&self, error: &std::io::Error) -> Error {
+        let unreachable = self.unreachable().caused_by(error);
+        if tls::is_distrust(error) {
+            return unreachable.hint(
+                "if this is the certificate of your team, trust it: SSL_CERT_FILE=<certificate.pem>",
+            );
+        }
+        unreachable
     }
 
     /// The error of a connection that ended before its answer.

@@ -16,6 +16,13 @@ pub(crate) fn connector() -> Result<TlsConnector> {
     connector_with(env::var("SSL_CERT_FILE").as_deref().map(Path::new))
 }
 
+/// Returns whether a connection failed because the server's certificate is not trusted.
+pub(crate) fn is_distrust(error: &std::io::Error) -> bool {
+    let source = error.get_ref();
+    let source = source.and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(source, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 /// The same with the extra roots of a PEM file.
 pub(crate) fn connector_with(extra: Option<&Path>) -> Result<TlsConnector> {
     let mut roots = rustls::RootCertStore::empty();

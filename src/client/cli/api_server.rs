@@ -12,6 +12,7 @@ use crate::client::autostart::{self, How, Started};
 use crate::client::calls::Calls;
 use crate::client::exit::{Exit, Outcome};
 use crate::client::identity::Identity;
+use crate::client::session::{check, needs_login};
 use crate::client::target::{ENDPOINT_VARIABLE, Source, Target, local_port};
 use crate::client::ui::{Tone, report};
 
@@ -203,13 +204,16 @@ pub(super) async fn info(app: &App, args: InfoArgs) -> Outcome {
     }
     ui.out(&format!("SkyPilot client version: {VERSION}"));
     match health {
-        Ok(health) => show(app, &target, &health),
+        Ok(health) => {
+            show(app, &target, &health);
+            check(&health, &target)?;
+        }
         Err(error) if error.kind() == Kind::Unreachable && target.local => {
             ui.out("No SkyPilot API server is connected: the server of this machine does not run.");
             ui.out("  The next command starts it; or: sky api start, sky api login -e <endpoint>");
         }
         Err(error) if error.kind() == Kind::Unauthenticated => {
-            return Err(crate::client::session::needs_login(&target).into());
+            return Err(needs_login(&target).into());
         }
         Err(error) => return Err(error.into()),
     }

@@ -110,7 +110,14 @@ pub(super) async fn login(app: &App, args: LoginArgs) -> Outcome {
 /// Calls the server twice: is it one, and does it let us in?
 async fn reach(target: &Target, identity: &Identity) -> Result<()> {
     let calls = Calls::new(target, identity)?;
-    let health = calls.health().await?;
+    let refused = |error: Error| {
+        if error.kind() == Kind::Unauthenticated && target.token.is_some() {
+            error.context(format!("{} refuses the token", target.url))
+        } else {
+            error
+        }
+    };
+    let health = calls.health().await.map_err(refused)?;
     check(&health, target)?;
     let query = StatusQuery {
         limit: Some(1),
@@ -120,10 +127,7 @@ async fn reach(target: &Target, identity: &Identity) -> Result<()> {
         Err(error) if error.kind() == Kind::Unauthenticated && target.token.is_none() => {
             Err(needs_login(target))
         }
-        Err(error) if error.kind() == Kind::Unauthenticated => {
-            Err(error.context(format!("{} refuses the token", target.url)))
-        }
-        other => other.map(drop),
+        other => other.map(drop).map_err(refused),
     }
 }
 
