@@ -10,4 +10,5 @@ mod burst;
 mod crash;
 mod launch;
 mod layers;
+mod team;
 mod world;
