@@ -27,6 +27,9 @@ const CACHE: usize = 1024 * 1024;
 /// How long calls may take to finish when the agent exits.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How long a predecessor may hold the lock.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+
 /// Runs `sky __agent --dir DIR [--ready-fd N]`, or `sky __agent connect --dir DIR`, to its end.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     log_to_stderr();
@@ -114,12 +117,17 @@ impl Running {
         for directory in [&own, &node.join("home"), &node.join("jobs")] {
             fs::private_dir(directory)?;
         }
-        let lock = FileLock::try_acquire(&own.join("lock"))?.ok_or_else(|| {
-            Error::new(
-                Kind::Conflict,
-                format!("another agent works in `{}`", node.display()),
-            )
-        })?;
+        // One that was just killed may not have let go yet: the kernel closes its descriptors one by one.
+        let lock =
+            FileLock::acquire_within(&own.join("lock"), LAST_BREATH).map_err(
+                |error| match error.kind() {
+                    Kind::Timeout => Error::new(
+                        Kind::Conflict,
+                        format!("another agent works in `{}`", node.display()),
+                    ),
+                    _ => error,
+                },
+            )?;
         process::adopt_orphans()?;
         let mut background = JoinSet::new();
         background.spawn(reap()?);

@@ -61,14 +61,14 @@ pub(crate) async fn ensure(ui: &Ui, paths: &Paths, target: &Target, how: &How) -
         .hint("sky api login -e <endpoint>"));
     }
     ensure_private_dir(paths.state())?;
-    let _lock = FileLock::acquire(&paths.start_lock())?;
+    let lock = FileLock::acquire_within(&paths.start_lock(), READY_TIME)?;
     if let Some(health) = probe(&calls).await? {
         if !is_older(&health) {
             return Ok(Started::Running);
         }
         end(&health).await?;
     }
-    launch(paths, how).map(Started::Now)
+    launch(paths, how, &lock).map(Started::Now)
 }
 
 /// Ends the local server; false when none runs.
@@ -90,7 +90,7 @@ pub(crate) async fn probe(calls: &Calls) -> Result<Option<Health>> {
 }
 
 /// Starts the server and waits until it is ready.
-fn launch(paths: &Paths, how: &How) -> Result<Vec<String>> {
+fn launch(paths: &Paths, how: &How, lock: &FileLock) -> Result<Vec<String>> {
     let port = local_port()?;
     let mut args: Vec<OsString> = ["__serve", "--ready-fd", READY_FD, "-m", "sky.server.server"]
         .iter()
@@ -107,6 +107,7 @@ fn launch(paths: &Paths, how: &How) -> Result<Vec<String>> {
         log: &paths.server_log(),
         envs: &[],
         without: &NOT_INHERITED,
+        lock,
         deadline: READY_TIME,
     })?;
     let report: serde_json::Value = serde_json::from_str(&started.report).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
@@ -14,6 +15,10 @@ use crate::transport::agent_client::AgentClient;
 
 /// Seconds between TERM and KILL, as the tool users come from gives.
 const KILL_GRACE_SECS: f64 = 30.0;
+/// How often an agent that vanishes is started again for one call.
+const REVIVALS: u32 = 6;
+/// The pause before the second time; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// One client for each node, by cluster life and rank.
 #[derive(Default)]
@@ -53,21 +58,29 @@ impl Clusters {
         Ok(self.agent(cluster, cluster.instance(NodeRank::HEAD)?))
     }
 
-    /// Makes sure that the agent of a node runs and knows its cluster.
+    /// Makes sure that the agent of a node runs and knows its cluster; one that vanishes meanwhile is started again.
     pub(super) async fn ensure_agent(
         &self,
         cluster: &Cluster,
         instance: &Instance,
     ) -> Result<AgentClient> {
-        self.clouds()
-            .get(cluster.cloud)
-            .bootstrap(&cluster.set, instance)
-            .await?;
+        let cloud = self.clouds().get(cluster.cloud);
         let client = self.agent(cluster, instance);
-        client
-            .configure(&node_config(cluster, instance.rank))
-            .await?;
-        Ok(client)
+        let config = node_config(cluster, instance.rank);
+        let start = || async {
+            cloud.bootstrap(&cluster.set, instance).await?;
+            client.configure(&config).await
+        };
+        let mut started = start().await;
+        for attempt in 0..REVIVALS {
+            match &started {
+                Err(error) if error.kind() == Kind::Unreachable => {}
+                _ => break,
+            }
+            tokio::time::sleep(pause(attempt)).await;
+            started = start().await;
+        }
+        started.map(|()| client)
     }
 
     /// Makes sure that all agents of a cluster run and know it.
@@ -82,7 +95,7 @@ impl Clusters {
         Ok(())
     }
 
-    /// Calls the head's agent; when it does not answer, starts it again and calls once more.
+    /// Calls the head's agent; when it does not answer, starts it again and calls once more, some times over.
     ///
     /// Only for calls that may be made twice: all of the agent's are.
     pub(crate) async fn on_head<T, F>(
@@ -94,14 +107,25 @@ impl Clusters {
         F: Future<Output = Result<T>>,
     {
         let instance = cluster.instance(NodeRank::HEAD)?;
-        match call(self.agent(cluster, instance)).await {
-            Err(error) if error.kind() == Kind::Unreachable => {
-                tracing::info!(cluster = %cluster.name, error = %error.one_line(), "starting the agent again");
-                call(self.ensure_agent(cluster, instance).await?).await
+        let mut result = call(self.agent(cluster, instance)).await;
+        for attempt in 0..REVIVALS {
+            let error = match result {
+                Err(error) if error.kind() == Kind::Unreachable => error,
+                other => return other,
+            };
+            tracing::info!(cluster = %cluster.name, error = %error.one_line(), "starting the agent again");
+            if attempt > 0 {
+                tokio::time::sleep(pause(attempt)).await;
             }
-            result => result,
+            result = call(self.ensure_agent(cluster, instance).await?).await;
         }
+        result
     }
+}
+
+/// Returns the pause after so many attempts.
+fn pause(attempt: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << attempt)
 }
 
 /// Returns what a node must know of its cluster.

@@ -5,11 +5,16 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result};
 use crate::sys::fs::{read_optional, write_atomic};
 use crate::sys::lock::FileLock;
 
+/// How long a predecessor that was killed may hold its lock: the kernel closes descriptors one by one.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+/// How long a predecessor may take to stop.
+const STOP_TIME: Duration = Duration::from_secs(60);
 /// What the mark of a stopping server holds.
 const STOPPING: &str = "stopping";
 
@@ -20,10 +25,11 @@ static HELD: OnceLock<FileLock> = OnceLock::new();
 /// predecessor stops, which is bounded by its own deadlines.
 pub(crate) fn become_the_only_one(state: &Path) -> Result<()> {
     let path = state.join("server.lock");
-    let lock = match FileLock::try_acquire(&path)? {
-        Some(lock) => lock,
-        None if is_stopping(state)? => FileLock::acquire(&path)?,
-        None => return Ok(()),
+    let lock = match FileLock::acquire_within(&path, LAST_BREATH) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() != Kind::Timeout => return Err(error),
+        Err(_) if is_stopping(state)? => FileLock::acquire_within(&path, STOP_TIME)?,
+        Err(_) => return Ok(()),
     };
     // Nobody else holds the lock, so nobody else's mark is removed.
     if let Err(e) = std::fs::remove_file(mark(state))

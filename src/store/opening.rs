@@ -4,12 +4,14 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fault::{fault, guarded};
 use super::holder;
 use super::migrate::{self, Migration, Need};
 use super::tx::{ReadTx, WriteTx};
 use crate::base::{Error, Kind, Result};
+use crate::sys::lock::within;
 
 use redb::ReadableDatabase;
 use redb::backends::FileBackend;
@@ -121,26 +123,33 @@ fn create(path: &Path, builder: &redb::Builder, migrations: &[Migration]) -> Res
         .map_err(|e| Error::io(doing(), &e))
 }
 
+/// How long whoever held the store before may take to be gone.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+
 /// Opens a file that exists.
 fn open_file(path: &Path, builder: &redb::Builder) -> Result<redb::Database> {
     let doing = format!("open the store `{}`", path.display());
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|e| Error::io(&doing, &e))?;
-    let length = file.metadata().map_err(|e| Error::io(&doing, &e))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|e| Error::io(&doing, &e))?
+        .len();
     if length == 0 {
         return Err(damaged(
             path,
             &Error::new(Kind::Internal, "the file is empty"),
         ));
     }
-    let opened = || FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend));
-    guarded(&doing, || match opened() {
-        Ok(db) => Ok(db),
-        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Err(holder::held_by_another(path)),
-        Err(e) => Err(fault(&doing, e)),
+    // A holder that was killed a moment ago lets go within milliseconds: the kernel closes its descriptors one by one.
+    let opened = || {
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        let file = file.map_err(|e| Error::io(&doing, &e))?;
+        match FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend)) {
+            Ok(db) => Ok(Some(db)),
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Ok(None),
+            Err(e) => Err(fault(&doing, e)),
+        }
+    };
+    guarded(&doing, || {
+        within(LAST_BREATH, opened)?.ok_or_else(|| holder::held_by_another(path))
     })
     .map_err(|error| match error.kind() {
         Kind::Internal => damaged(path, &error),

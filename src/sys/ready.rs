@@ -19,6 +19,7 @@ use crate::base::clock::monotonic;
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
 use crate::sys::fs::open_append;
+use crate::sys::lock::FileLock;
 
 /// The number by which a child is told where to report: its standard output.
 pub(crate) const READY_FD: &str = "1";
@@ -36,6 +37,8 @@ pub(crate) struct Start<'a> {
     pub(crate) envs: &'a [(OsString, OsString)],
     /// Prefixes of variables that the child must not inherit.
     pub(crate) without: &'a [&'a str],
+    /// A lock that the child holds too until it is ready, or dead: nobody starts a second one because its starter died.
+    pub(crate) lock: &'a FileLock,
     /// How long the child may take to be ready.
     pub(crate) deadline: Duration,
 }
@@ -65,7 +68,7 @@ pub(crate) fn start(what: &Start<'_>) -> Result<Started> {
     command
         .arg0("sky")
         .args(what.args)
-        .stdin(Stdio::null())
+        .stdin(what.lock.share()?)
         .stdout(Stdio::piped())
         .stderr(log);
     for (key, _) in std::env::vars_os() {
@@ -119,7 +122,12 @@ pub(crate) fn start(what: &Start<'_>) -> Result<Started> {
             }
             _ => failed(format!("it reported `{}`", clip(&line))),
         },
-        Err(why) => failed(why),
+        Err(why) => {
+            // It holds the lock; alive and mute it would keep everybody out.
+            drop(child.kill());
+            drop(child.wait());
+            failed(why)
+        }
     }
 }
 
@@ -201,9 +209,14 @@ impl Reporter {
         if let Err(e) = rustix::io::write(rustix::stdio::stdout(), line.as_bytes()) {
             tracing::debug!(error = %e, "the starter is gone");
         }
-        let null = File::options().write(true).open("/dev/null");
-        if let Err(e) = null.map(|null| rustix::stdio::dup2_stdout(&null)) {
-            tracing::warn!(error = %e, "cannot let go of the report pipe");
+        // Standard input is the lock, standard output the report pipe.
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let released = null.and_then(|null| {
+            rustix::stdio::dup2_stdin(&null)?;
+            Ok(rustix::stdio::dup2_stdout(&null)?)
+        });
+        if let Err(e) = released {
+            tracing::warn!(error = %e, "cannot let go of the start lock and the report pipe");
         }
     }
 }

@@ -123,7 +123,11 @@ fn nothing_is_lost_or_done_twice_whatever_is_killed() {
         if cancelled.contains(id) {
             continue;
         }
-        assert_eq!(status, "SUCCEEDED", "seed {seed}: request {id} of `{mark}`");
+        assert!(
+            status == "SUCCEEDED",
+            "seed {seed}: request {id} of `{mark}` is {status}: {}",
+            world.sky(&["api", "get", id]).all()
+        );
         assert_eq!(
             counts.get(mark.as_str()),
             Some(&1),

@@ -93,27 +93,21 @@ impl Node {
         if self.client().info().await.is_ok() {
             return Ok(());
         }
-        let dir = self.dir.clone();
-        let socket = self.socket();
-        let started = tokio::task::spawn_blocking(move || -> Result<Option<Started>> {
-            let _lock = FileLock::acquire(&dir.join("start.lock"))?;
-            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-                return Ok(None);
-            }
-            start_agent(&dir).map(Some)
-        })
-        .await
-        .map_err(|e| Error::internal("start the agent", &e))??;
-        if let Some(mut started) = started {
-            reapers.spawn(async move {
-                if let Err(e) = wait_exit(started.child.id()).await {
-                    tracing::warn!(error = %e.one_line(), "cannot watch an agent");
-                }
-                if let Err(e) = started.child.try_wait() {
-                    tracing::warn!(error = %e, "cannot reap an agent");
-                }
-            });
+        let path = self.dir.join("start.lock");
+        let lock = blocking(move || FileLock::acquire_within(&path, AGENT_DEADLINE)).await?;
+        if self.client().info().await.is_ok() {
+            return Ok(());
         }
+        let dir = self.dir.clone();
+        let mut started = blocking(move || start_agent(&dir, &lock)).await?;
+        reapers.spawn(async move {
+            if let Err(e) = wait_exit(started.child.id()).await {
+                tracing::warn!(error = %e.one_line(), "cannot watch an agent");
+            }
+            if let Err(e) = started.child.try_wait() {
+                tracing::warn!(error = %e, "cannot reap an agent");
+            }
+        });
         Ok(())
     }
 
@@ -143,6 +137,15 @@ impl Node {
     }
 }
 
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal("start the agent", &e))?
+}
+
 /// Waits until a process has ended.
 async fn wait_exit(pid: u32) -> Result<()> {
     let Some(identity) = process::identity(pid) else {
@@ -156,7 +159,7 @@ async fn wait_exit(pid: u32) -> Result<()> {
 }
 
 /// Starts the agent of a node.
-fn start_agent(dir: &Path) -> Result<Started> {
+fn start_agent(dir: &Path, lock: &FileLock) -> Result<Started> {
     let args: Vec<OsString> = vec![
         "__agent".into(),
         "--dir".into(),
@@ -169,6 +172,7 @@ fn start_agent(dir: &Path) -> Result<Started> {
         log: &dir.join("agent.log"),
         envs: &[],
         without: NOT_INHERITED,
+        lock,
         deadline: AGENT_DEADLINE,
     })
 }
