@@ -124,6 +124,12 @@ impl Session {
         self.common.clone()
     }
 
+    /// Returns the id under which the server knows the user: whoever logs in is known by the account.
+    pub(crate) fn own_id(&self) -> &str {
+        let known = self.health.as_ref().and_then(|h| h.user.as_ref());
+        known.map_or(self.identity.id.as_str(), |user| user.id.as_str())
+    }
+
     /// Returns whether the server is ours, so that a submission may be repeated with its key.
     fn is_ours(&self) -> bool {
         self.target.local

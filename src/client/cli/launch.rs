@@ -8,7 +8,7 @@ use super::logs::tail_job;
 use super::overrides::TaskArgs;
 use super::submit::{see_through, submit};
 use super::task_file::{self, Prepared};
-use super::{App, help};
+use super::{App, help, many};
 use crate::api::bodies::{LaunchBody, OptimizeBody, Refresh, StatusBody, ValidateBody};
 use crate::api::records::{ClusterRecord, LaunchResult};
 use crate::api::status::ClusterStatus;
@@ -222,7 +222,7 @@ async fn confirm(
             app.ui.confirm(&question, OnEnter::Yes).await?;
             return Ok(Asked::TableShown);
         }
-        Some(record) => question_about(record, session.identity.id.as_str()),
+        Some(record) => question_about(record, session.own_id()),
     };
     if let Some(question) = question {
         app.ui.confirm(&question, OnEnter::Yes).await?;
@@ -233,7 +233,7 @@ async fn confirm(
 /// Returns what to ask before a cluster that exists is used.
 fn question_about(record: &ClusterRecord, own_id: &str) -> Option<String> {
     let name = &record.name;
-    let foreign = !record.user_hash.is_empty() && record.user_hash != own_id;
+    let foreign = many::is_foreign(record, own_id);
     match record.status {
         ClusterStatus::Stopped => {
             Some(format!("Restarting the stopped cluster '{name}'. Proceed?"))
@@ -242,11 +242,7 @@ fn question_about(record: &ClusterRecord, own_id: &str) -> Option<String> {
         | ClusterStatus::Up
         | ClusterStatus::Autostopping
         | ClusterStatus::Pending => foreign.then(|| {
-            let owner = if record.user_name.is_empty() {
-                &record.user_hash
-            } else {
-                &record.user_name
-            };
+            let owner = many::owner(record);
             format!("Cluster '{name}' was created by another user ({owner}). Reuse it?")
         }),
     }

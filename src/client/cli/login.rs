@@ -81,7 +81,7 @@ pub(super) async fn login(app: &App, args: LoginArgs) -> Outcome {
         }
         let line = app
             .ui
-            .ask("The server demands credentials. Token: ")
+            .ask_secret("The server demands credentials. Token: ")
             .await?;
         let line = line
             .filter(|line| !line.is_empty())

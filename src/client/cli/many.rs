@@ -62,7 +62,27 @@ pub(super) async fn resolve(
         return Ok(found);
     }
     demand_all(&args.clusters, &found)?;
+    let own = session.own_id();
+    for record in found.iter().filter(|record| is_foreign(record, own)) {
+        let (name, owner) = (&record.name, owner(record));
+        let text = format!("Cluster '{name}' was created by another user ({owner}).");
+        session.ui.err(&text);
+    }
     Ok(found)
+}
+
+/// Returns whether somebody else made a cluster.
+pub(super) fn is_foreign(record: &ClusterRecord, own: &str) -> bool {
+    !record.user_hash.is_empty() && record.user_hash != own
+}
+
+/// Returns who made a cluster, in words.
+pub(super) fn owner(record: &ClusterRecord) -> &str {
+    if record.user_name.is_empty() {
+        &record.user_hash
+    } else {
+        &record.user_name
+    }
 }
 
 /// Lists clusters.

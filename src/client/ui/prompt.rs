@@ -2,6 +2,9 @@
 
 use std::io::BufRead as _;
 
+use rustix::stdio::stdin;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
 use super::printer::Ui;
 use crate::base::Error;
 use crate::client::exit::{Outcome, Stop};
@@ -63,6 +66,17 @@ impl Ui {
         }
     }
 
+    /// Asks for a line that is not shown while it is typed.
+    pub(crate) async fn ask_secret(&self, question: &str) -> Outcome<Option<String>> {
+        let hidden = Hidden::begin();
+        let answer = self.ask(question).await;
+        if hidden.is_some() {
+            // The Enter key was not shown either.
+            self.err("");
+        }
+        answer
+    }
+
     /// Demands that a word is typed, for what cannot be undone.
     pub(crate) async fn demand(&self, question: &str, word: &str) -> Outcome<()> {
         let line = self
@@ -73,6 +87,30 @@ impl Ui {
         } else {
             Err(Stop::Aborted)
         }
+    }
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Hidden {
+    /// How it was.
+    before: Termios,
+}
+
+impl Hidden {
+    /// Hides what is typed; `None` where the input is no terminal.
+    fn begin() -> Option<Self> {
+        let before = tcgetattr(stdin()).ok()?;
+        let mut now = before.clone();
+        now.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &now).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // A terminal that is gone shows nothing more anyway.
+        drop(tcsetattr(stdin(), OptionalActions::Now, &self.before));
     }
 }
 
