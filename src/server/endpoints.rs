@@ -44,6 +44,12 @@ pub(crate) async fn open(args: &Args, socket: &Path) -> Result<Endpoints> {
     for bind in binds {
         match open_tcp(args, bind).await {
             Ok((listener, policy, url)) => {
+                if policy == Policy::Open && matches!(listener, Listener::Tcp(_)) {
+                    endpoints.notes.push(format!(
+                        "{url} is not encrypted, so tokens can be read on the way: give a certificate (--tls-cert, \
+                         --tls-key), or let only a proxy that encrypts reach it"
+                    ));
+                }
                 endpoints.listeners.push((listener, policy));
                 endpoints.urls.push(url);
             }
