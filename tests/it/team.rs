@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::world::{Ran, World, free_port, kill, wait_until};
+use crate::world::{Ran, World, free_port, kill, sky_binary, wait_until};
 
 mod files;
 mod people;
@@ -246,6 +246,7 @@ fn the_admin_token_is_printed_once_and_stored_only_hashed() {
         "{}",
         team.printed()
     );
+    assert!(team.printed().contains("is not encrypted"));
     team.serve(&[]);
     machine.sky(&["status"]).ok();
     assert_eq!(
@@ -254,6 +255,9 @@ fn the_admin_token_is_printed_once_and_stored_only_hashed() {
         "the second start shows no token: {}",
         team.printed()
     );
+    let mode = fs::metadata(team.world.state()).expect("a directory");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+    assert_eq!(mode & 0o077, 0, "nobody else reads the state directory");
     let kept = files_with(&team.world.home(), &team.admin);
     assert!(kept.is_empty(), "the token stands in {kept:?}");
     let kept = files_with(&machine.home(), &team.admin);
@@ -405,6 +409,42 @@ fn login_asks_for_what_it_was_not_told() {
         .sky(&["api", "login", "-e", "nonsense"])
         .expect_code(2)
         .shows("http://");
+}
+
+#[test]
+fn a_token_is_not_shown_while_it_is_typed() {
+    let team = Team::start();
+    let world = World::new();
+    let line = format!("{} api login -e {}", sky_binary().display(), team.url());
+    let mut command = world.command(&[]);
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &line, "/dev/null"]);
+    terminal.env_clear().envs(
+        command
+            .env("TERM", "xterm")
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))),
+    );
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = terminal.spawn().expect("script runs");
+    let mut stdin = child.stdin.take().expect("an input");
+    let mut stdout = child.stdout.take().expect("an output");
+    let mut seen = String::new();
+    let mut piece = [0; 1024];
+    while !seen.contains("Token: ") {
+        let n = stdout.read(&mut piece).expect("it can be read");
+        assert!(n > 0, "it ends after {seen}");
+        seen.push_str(&String::from_utf8_lossy(&piece[..n]));
+    }
+    stdin
+        .write_all(format!("{}\n", team.admin).as_bytes())
+        .expect("it is typed");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{seen}{rest}");
+    assert!(rest.contains("Logged into"), "{rest}");
+    assert!(!rest.contains(&team.admin), "{rest}");
+    world.sky(&["api", "info"]).ok().shows("admin");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::{Team, basic, bearer, files_with};
+use super::{Team, basic, bearer, files_with, typed};
 use crate::world::{World, kill, wait_until};
 
 /// Names of the clusters that a command lists.
@@ -265,4 +265,32 @@ fn hints_name_the_server_of_the_team() {
             || ran.all().contains("sky logs demo"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn whose_cluster_it_is_matters_only_to_others() {
+    let team = Team::start();
+    team.user("ann", "user");
+    team.user("bob", "user");
+    let (ann, bob) = (team.machine_of("ann"), team.machine_of("bob"));
+    ann.sky(&["launch", "-y", "-c", "anns", "echo one"]).ok();
+    // Her own cluster that is up needs no question, and nobody is there to answer one.
+    ann.sky(&["launch", "-c", "anns", "echo two"])
+        .ok()
+        .shows(") two");
+    let foreign = "Cluster 'anns' was created by another user (ann).";
+    typed(&bob, &["launch", "-c", "anns", "echo no"], "n\n")
+        .expect_code(1)
+        .shows(foreign);
+    typed(&bob, &["down", "anns"], "n\n")
+        .expect_code(1)
+        .shows(foreign);
+    let ran = typed(&ann, &["down", "anns"], "n\n").expect_code(1);
+    assert!(!ran.all().contains("another user"), "{}", ran.all());
+    assert_eq!(clusters(&ann, &[]), ["anns"]);
+    bob.sky(&["exec", "anns", "echo shared"])
+        .ok()
+        .shows(") shared");
+    bob.sky(&["down", "-y", "anns"]).ok().shows(foreign);
+    assert!(clusters(&ann, &["-u"]).is_empty());
 }
