@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::world::{Ran, World, free_port, kill, sky_binary, wait_until};
 
 mod files;
+mod operator;
 mod people;
 mod tls;
 
