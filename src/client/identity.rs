@@ -20,7 +20,7 @@ const PRIVATE: [&str; 3] = [
 ];
 
 /// Options whose value is not to be stored with the request, as typed.
-const SECRET_OPTIONS: [&str; 4] = ["--secret", "--token", "--service-account-token", "-t"];
+const SECRET_OPTIONS: [&str; 3] = ["--secret", "--token", "--service-account-token"];
 
 /// The user of this machine.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ mod tests {
         let given: Vec<String> = given.iter().map(|&w| w.to_owned()).collect();
         assert_eq!(
             shown_command_line(&given),
-            "sky launch --secret A=<redacted> --secret=B=<redacted> 'echo hi' --env C=4"
+            "sky launch --secret A=<redacted> --secret=B=<redacted> 'echo hi' --env 'C=4'"
         );
     }
 
