@@ -22,8 +22,8 @@ mod upload;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser as _;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
 
 use self::cli::{App, Cli};
 use self::exit::{Exit, Outcome, Stop};

@@ -133,16 +133,14 @@ impl Calls {
         }
         let retry_after = answer.header("retry-after").and_then(|v| v.parse().ok());
         let bytes = answer.bytes(RESULT_LIMIT).await?;
-        match serde_json::from_slice::<Failed>(&bytes) {
-            Ok(failed) => Ok(failed.detail),
-            Err(_) => {
-                let error = read_error(status, &HeaderMap::new(), &bytes);
-                Err(match retry_after {
-                    Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
-                    None => error,
-                })
-            }
+        if let Ok(failed) = serde_json::from_slice::<Failed>(&bytes) {
+            return Ok(failed.detail);
         }
+        let error = read_error(status, &HeaderMap::new(), &bytes);
+        Err(match retry_after {
+            Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+            None => error,
+        })
     }
 
     /// `GET /api/status`

@@ -1,5 +1,7 @@
 //! Changing `api_server` in the user's configuration file: only those lines, the rest stays as it was written.
 
+use std::fmt::Write as _;
+
 use crate::base::Result;
 use crate::sys::fs::{private_dir, read_optional, write_atomic};
 use crate::sys::paths::Paths;
@@ -54,7 +56,8 @@ fn edit(text: &str, keys: &ServerKeys<'_>) -> String {
     for (key, value) in OWNED.into_iter().zip([keys.endpoint, keys.token]) {
         if let Some(value) = value {
             let quoted = serde_json::Value::from(value);
-            block.push_str(&format!("  {key}: {quoted}\n"));
+            // Writing to a string cannot fail.
+            writeln!(block, "  {key}: {quoted}").unwrap_or_default();
         }
     }
     block.push_str(&kept);

@@ -52,18 +52,6 @@ impl Exit {
             ) => Self::JobUnfinished,
         }
     }
-
-    /// Returns the exit of a log request's result; numbers that are not ours are failures.
-    pub(crate) const fn of_result(code: i64) -> Self {
-        match code {
-            0 => Self::Success,
-            100 => Self::JobFailed,
-            101 => Self::JobUnfinished,
-            102 => Self::JobNotFound,
-            103 => Self::JobCancelled,
-            _ => Self::Failure,
-        }
-    }
 }
 
 impl From<Exit> for ExitCode {
@@ -100,8 +88,6 @@ mod tests {
     fn job_exits_agree_with_the_wire() {
         for status in JobStatus::ALL {
             assert_eq!(Exit::of_job(Some(*status)).code(), status.exit_code());
-            let code = i64::from(status.exit_code());
-            assert_eq!(Exit::of_result(code), Exit::of_job(Some(*status)));
         }
         assert_eq!(Exit::of_job(None).code(), 102);
     }

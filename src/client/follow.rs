@@ -277,15 +277,4 @@ fn silent() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_are_joined_at_the_byte() {
-        assert_eq!(unseen(None, 7, b"abc").expect("fine"), b"abc");
-        assert_eq!(unseen(Some(7), 7, b"abc").expect("fine"), b"abc");
-        assert_eq!(unseen(Some(9), 7, b"abc").expect("fine"), b"c");
-        assert_eq!(unseen(Some(20), 7, b"abc").expect("fine"), b"");
-        assert!(unseen(Some(5), 7, b"abc").is_err());
-    }
-}
+mod tests;

@@ -102,6 +102,25 @@ impl Session {
         Ok(session)
     }
 
+    /// A session with the server at an address, which is asked nothing.
+    #[cfg(test)]
+    pub(crate) fn testing(url: &str, state: &std::path::Path) -> Self {
+        let target = Target::named(url).expect("an address");
+        let identity = Identity {
+            id: "a1b2c3d4".parse().expect("an id"),
+            name: "ann".to_owned(),
+        };
+        Self {
+            ui: Ui::capturing(),
+            calls: Calls::new(&target, &identity).expect("valid headers"),
+            common: identity.common("sky", true, serde_json::Map::new()),
+            target,
+            identity,
+            paths: Paths::of_user(Some(state)),
+            health: None,
+        }
+    }
+
     /// Starts the local server unless it runs; says what it could not do.
     pub(crate) async fn revive(&mut self) -> Result<()> {
         let local = Target::local(&self.paths)?;

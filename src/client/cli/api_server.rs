@@ -90,10 +90,8 @@ pub(super) async fn start(app: &App, args: StartArgs) -> Outcome {
     let local = Target::local(&app.paths)?;
     let bind = args.bind()?;
     if args.foreground {
-        let mut command = "sky __serve".to_owned();
-        if let Some(bind) = &bind {
-            command.push_str(&format!(" --bind {bind}"));
-        }
+        let bind = bind.map_or_else(String::new, |bind| format!(" --bind {bind}"));
+        let command = format!("sky __serve{bind}");
         return Err(Error::new(
             Kind::NotSupported,
             "the server in the foreground is a program of its own",

@@ -55,7 +55,7 @@ pub(super) async fn run(app: &App, args: DownArgs) -> Outcome {
         done: &|session, name| {
             session
                 .ui
-                .out(&format!("Terminating cluster {name}...done."))
+                .out(&format!("Terminating cluster {name}...done."));
         },
         hint: Some(
             "Some clusters were not torn down; `--purge` forgets them although machines may remain.",

@@ -43,10 +43,7 @@ pub(crate) fn decide(words: &[String]) -> Decision {
         [..] => return Decision::Entry(Entry::Command(words.join(" "))),
     };
     let command = || Entry::Command(only.clone());
-    let extension = Path::new(only).extension().and_then(|e| e.to_str());
-    let looks_like_yaml = !only.contains(char::is_whitespace)
-        && extension
-            .is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"));
+    let looks_like_yaml = looks_like_yaml(only);
     let not_yaml = |reason: String| {
         if looks_like_yaml {
             Decision::Ask {
@@ -77,6 +74,14 @@ pub(crate) fn decide(words: &[String]) -> Decision {
             }
         },
     }
+}
+
+/// Returns whether a word ends like the name of a YAML file.
+pub(super) fn looks_like_yaml(word: &str) -> bool {
+    let extension = Path::new(word).extension().and_then(|e| e.to_str());
+    !word.contains(char::is_whitespace)
+        && extension
+            .is_some_and(|e| e.eq_ignore_ascii_case("yaml") || e.eq_ignore_ascii_case("yml"))
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(super) const LOGS: &str = "Examples:
   sky logs demo              follow the latest job
   sky logs demo 3            follow job 3
   sky logs demo 3 --no-follow --tail 20
-  sky logs demo 3 --status   exit code: 0 succeeded, 100 failed, 101 not finished, 102 unknown, 103 cancelled
+  sky logs demo 3 --status   0 succeeded, 100 failed, 101 not finished, 102 unknown, 103 cancelled
   sky logs demo --provision  how the cluster was made
   sky logs demo -s           download logs to ~/sky_logs";
 /// Examples of `sky cancel`.

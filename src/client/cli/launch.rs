@@ -8,7 +8,7 @@ use super::logs::tail_job;
 use super::overrides::TaskArgs;
 use super::submit::{see_through, submit};
 use super::task_file::{self, Prepared};
-use super::{App, help, many};
+use super::{App, entry, help, many};
 use crate::api::bodies::{LaunchBody, OptimizeBody, Refresh, StatusBody, ValidateBody};
 use crate::api::records::{ClusterRecord, LaunchResult};
 use crate::api::status::ClusterStatus;
@@ -250,10 +250,7 @@ fn question_about(record: &ClusterRecord, own_id: &str) -> Option<String> {
 
 /// `-c task.yaml` is a slip.
 fn refuse_file_as_name(name: Option<&str>) -> Result<()> {
-    let Some(name) = name.filter(|name| {
-        let lower = name.to_ascii_lowercase();
-        lower.ends_with(".yaml") || lower.ends_with(".yml")
-    }) else {
+    let Some(name) = name.filter(|name| entry::looks_like_yaml(name)) else {
         return Ok(());
     };
     Err(Error::new(

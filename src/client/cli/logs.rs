@@ -40,7 +40,7 @@ pub(crate) struct LogsArgs {
     /// Only the last N lines; 0 = everything
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
     tail: i64,
-    /// Download the logs of all nodes to ~/sky_logs
+    /// Download the logs of all nodes to `~/sky_logs`
     #[arg(short, long, conflicts_with_all = ["status", "provision"])]
     sync_down: bool,
     /// Only the status of the job, also as exit code
@@ -124,7 +124,12 @@ async fn show_job(session: &Session, cluster: &str, job: u64, tail: i64, follows
         other => other?,
     };
     let status = match end {
-        Some(End::Job { status, .. }) => status,
+        Some(End::Job { status, .. }) => {
+            if let Some(status) = status.filter(|status| follows && status.is_final()) {
+                say_finished(session, status);
+            }
+            status
+        }
         Some(End::Request { .. } | End::File | End::Interrupted { .. }) | None => {
             // SkyPilot's server: the stream is text, the status is another question.
             statuses(session, cluster, Some(job))
@@ -143,6 +148,23 @@ async fn show_job(session: &Session, cluster: &str, job: u64, tail: i64, follows
         Some(status) if !follows && !status.is_final() => Ok(Exit::Success),
         Some(status) => Ok(Exit::of_job(Some(status))),
     }
+}
+
+/// Says how a job ended.
+fn say_finished(session: &Session, status: JobStatus) {
+    let ui = &session.ui;
+    let mark = match status {
+        JobStatus::Succeeded => ui.paint("✓", Tone::Green),
+        JobStatus::Cancelled => ui.paint("⨯", Tone::Yellow),
+        JobStatus::Init
+        | JobStatus::Pending
+        | JobStatus::SettingUp
+        | JobStatus::Running
+        | JobStatus::Failed
+        | JobStatus::FailedSetup
+        | JobStatus::FailedDriver => ui.paint("⨯", Tone::Red),
+    };
+    ui.out(&format!("{mark} Job finished (status: {status})."));
 }
 
 /// Says that a job goes on without this terminal.

@@ -300,13 +300,13 @@ async fn address(session: &Session, args: &StatusArgs) -> Outcome {
             .map_or_else(|| value.to_string(), str::to_owned)
     };
     match args.endpoint.map(|port| port.to_string()) {
-        Some(port) => match found.get(&port) {
-            Some(url) => session.ui.out(&text(url)),
-            None => {
+        Some(port) => {
+            let closed = || {
                 let what = format!("port {port} of cluster '{}' is not open", record.name);
-                return Err(Error::new(Kind::NotFound, what).into());
-            }
-        },
+                Error::new(Kind::NotFound, what)
+            };
+            session.ui.out(&text(found.get(&port).ok_or_else(closed)?));
+        }
         None => {
             for (port, url) in &found {
                 session.ui.out(&format!("{port}: {}", text(url)));

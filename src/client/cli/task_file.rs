@@ -184,7 +184,7 @@ fn absolute_paths(home: &Path, task: &mut Task) -> Result<()> {
     for (target, source) in &mut task.file_mounts {
         match source {
             MountSource::Local(path) => {
-                *path = existing(home, path, &format!("file_mounts: {target}"))?
+                *path = existing(home, path, &format!("file_mounts: {target}"))?;
             }
             MountSource::Uri(_) | MountSource::Storage(_) => {}
         }

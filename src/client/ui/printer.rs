@@ -29,6 +29,9 @@ struct Inner {
     interactive: bool,
     /// The spinner.
     progress: Progress,
+    /// Takes what would go to stdout.
+    #[cfg(test)]
+    captured: Option<std::sync::Mutex<Vec<u8>>>,
 }
 
 impl Ui {
@@ -42,8 +45,31 @@ impl Ui {
                 err_colors: colors && err_terminal,
                 interactive: err_terminal && io::stdin().is_terminal(),
                 progress: Progress::new(err_terminal),
+                #[cfg(test)]
+                captured: None,
             }),
         }
+    }
+
+    /// A terminal without colours whose stdout is kept.
+    #[cfg(test)]
+    pub(crate) fn capturing() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                out_colors: false,
+                err_colors: false,
+                interactive: false,
+                progress: Progress::new(false),
+                captured: Some(std::sync::Mutex::default()),
+            }),
+        }
+    }
+
+    /// Takes what went to stdout.
+    #[cfg(test)]
+    pub(crate) fn take_captured(&self) -> Vec<u8> {
+        let captured = self.inner.captured.as_ref().expect("it captures");
+        std::mem::take(&mut *captured.lock().expect("not poisoned"))
     }
 
     /// Returns whether stdout takes escape sequences.
@@ -71,18 +97,21 @@ impl Ui {
         self.out_bytes(format!("{line}\n").as_bytes());
     }
 
-    /// Writes text with tags to stdout, as a line.
-    pub(crate) fn out_markup(&self, text: &str) {
-        self.out(&markup::render(text, self.inner.out_colors));
-    }
-
     /// Writes bytes to stdout as they are.
     pub(crate) fn out_bytes(&self, bytes: &[u8]) {
+        #[cfg(test)]
+        if let Some(captured) = &self.inner.captured {
+            captured
+                .lock()
+                .expect("not poisoned")
+                .extend_from_slice(bytes);
+            return;
+        }
         let write = || {
             let mut out = io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
         };
-        settle(self.inner.progress.suspend(write));
+        settle(&self.inner.progress.suspend(write));
     }
 
     /// Writes a value to stdout as JSON.
@@ -133,7 +162,7 @@ impl Ui {
 }
 
 /// Ends the program when stdout has no reader: all that is left to do is to print.
-fn settle(written: io::Result<()>) {
+fn settle(written: &io::Result<()>) {
     #[expect(
         clippy::exit,
         reason = "a pipe without reader ends a program that prints; requests live on in the server"

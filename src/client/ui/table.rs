@@ -52,11 +52,6 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Returns whether it has no rows.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Renders header and rows, each ending in a line feed.
     pub(crate) fn render(&self, colors: bool) -> String {
         let mut widths: Vec<usize> = self.header.iter().map(|h| h.width()).collect();
