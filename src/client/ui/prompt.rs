@@ -110,7 +110,7 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         // A terminal that is gone shows nothing more anyway.
-        drop(tcsetattr(stdin(), OptionalActions::Now, &self.before));
+        tcsetattr(stdin(), OptionalActions::Now, &self.before).unwrap_or_default();
     }
 }
 
