@@ -210,22 +210,27 @@ fn short_latency(connection: &mut Connection) -> f64 {
 }
 
 /// A hundred thousand requests that wait for one cluster, and what goes past them.
+///
+/// The cluster's agent is asleep: whoever's turn it is waits for it, and the rest queues behind.
 pub(super) fn pending(report: &mut Report) {
     const MANY: usize = 100_000;
     let (world, pid) = with_server();
     let socket = world.state().join("api.sock");
-    // A launch that is parked (more nodes than this machine gives) holds the cluster; the rest queues behind it.
-    let task =
-        |text: &str| serde_json::to_string(&format!("name: x\n---\nname: x\n{text}")).unwrap();
-    let launch = format!(
-        "{{{COMMON},\"task\":{},\"cluster_name\":\"busy\",\"retry_until_up\":true}}",
-        task("num_nodes: 1000\nrun: 'true'\n")
-    );
-    let exec = format!(
-        "{{{COMMON},\"task\":{},\"cluster_name\":\"busy\"}}",
-        task("run: 'true'\n")
-    );
-    request_id(&Connection::open(&socket).call("POST", "/launch", &launch));
+    let launched = world
+        .command(&["launch", "-y", "-c", "busy", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(launched.success());
+    let (agent, _) = world
+        .processes()
+        .into_iter()
+        .find(|(_, line)| line.contains("__agent"))
+        .unwrap();
+    crate::world::kill(agent, "STOP");
+    let task = serde_json::to_string("name: x\n---\nname: x\nrun: 'true'\n").unwrap();
+    let exec = format!("{{{COMMON},\"task\":{task},\"cluster_name\":\"busy\"}}");
     let start = Instant::now();
     let mut first = String::new();
     std::thread::scope(|scope| {
@@ -245,8 +250,8 @@ pub(super) fn pending(report: &mut Report) {
         }
     });
     println!(
-        "{MANY} submitted in {:.1} s, RSS {:.0} MB",
-        start.elapsed().as_secs_f64(),
+        "{MANY} submitted at {:.0}/s, RSS {:.0} MB",
+        MANY as f64 / start.elapsed().as_secs_f64(),
         super::commands::resident_mb(pid)
     );
     let mut connection = Connection::open(&socket);

@@ -11,4 +11,5 @@ mod crash;
 mod launch;
 mod layers;
 mod team;
+mod static_binary;
 mod world;
