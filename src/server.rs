@@ -40,6 +40,7 @@ use std::process::ExitCode;
 use args::Args;
 
 use crate::base::{Error, Result};
+use crate::sys::limits::raise_open_files;
 use crate::sys::ready::Reporter;
 
 /// Threads that serve; what blocks has threads of its own.
@@ -60,6 +61,7 @@ pub(crate) fn serve(rest: &[OsString]) -> ExitCode {
         }
     };
     startup::log_to_stderr();
+    raise_open_files();
     let reporter = Reporter::new(args.ready_fd);
     match run(&args, reporter) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,9 @@
 //! Whole commands: what a person waits for.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -85,24 +88,21 @@ pub(super) fn idle_server(report: &mut Report) {
     let world = World::new();
     timed(&world, &["api", "status"]);
     let pid = world.server_pid().unwrap();
-    let switches = || -> u64 {
-        let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
-            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            for line in status.lines().filter(|l| l.contains("ctxt_switches")) {
-                sum += line
-                    .split_whitespace()
-                    .nth(1)
-                    .and_then(|n| n.parse::<u64>().ok())
-                    .unwrap_or(0);
-            }
-        }
-        sum
+    let switches = || -> BTreeMap<OsString, u64> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        tasks
+            .map(|task| (task.file_name(), context_switches(&task.path())))
+            .collect()
     };
     std::thread::sleep(Duration::from_secs(3));
     let before = switches();
     std::thread::sleep(Duration::from_secs(20));
-    let per_second = (switches() - before) as f64 / 20.0;
+    // A thread that ended meanwhile counts for nothing, one that is new for all it did.
+    let wakeups: u64 = switches()
+        .iter()
+        .map(|(task, now)| now - before.get(task).unwrap_or(&0))
+        .sum();
+    let per_second = wakeups as f64 / 20.0;
     let rss = resident_mb(pid);
     report.add(
         "idle server, RSS",
@@ -116,6 +116,16 @@ pub(super) fn idle_server(report: &mut Report) {
         "< 2/s",
         per_second < 2.0,
     );
+}
+
+/// How often a thread was scheduled.
+fn context_switches(task: &Path) -> u64 {
+    let status = fs::read_to_string(task.join("status")).unwrap_or_default();
+    status
+        .lines()
+        .filter(|line| line.contains("ctxt_switches"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .sum()
 }
 
 /// Resident memory of a process in MB.

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::commands::resident_mb;
 use super::submits::with_server;
@@ -59,8 +59,10 @@ fn launch(world: &World, command: &str) {
 
 /// Ten thousand followers of one live log: memory, and the time from a line to its arrival.
 pub(super) fn followers(report: &mut Report) {
+    // Before the server starts, which inherits it.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let (world, pid) = with_server();
-    setrlimit(Resource::RLIMIT_NOFILE, 65_536, 65_536).unwrap();
     let go = world.cwd().join("go");
     let line = world.cwd().join("line");
     launch(

@@ -35,6 +35,11 @@ impl Backoff {
         pause
     }
 
+    /// Returns whether nothing was paused for yet.
+    pub(crate) const fn is_fresh(&self) -> bool {
+        self.count == 0
+    }
+
     /// Returns whether it has gone on long enough to be mentioned.
     pub(crate) const fn is_worth_telling(&self) -> bool {
         self.count > SILENT
@@ -48,6 +53,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound() {
         let mut backoff = Backoff::new();
+        assert!(backoff.is_fresh());
         let pauses: Vec<_> = (0..12).map(|_| backoff.pause()).collect();
         assert!(pauses.is_sorted());
         assert_eq!(pauses.last(), Some(&LONGEST));

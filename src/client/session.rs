@@ -233,6 +233,8 @@ impl Session {
 
     /// Waits before the next try; brings the local server back when it is gone.
     pub(crate) async fn wait_out(&self, error: &Error, backoff: &mut Backoff) -> Outcome<()> {
+        let startable = error.kind() == Kind::Unreachable && self.target.local;
+        let fresh = backoff.is_fresh();
         let pause = error.delay().unwrap_or_else(|| backoff.pause());
         if backoff.is_worth_telling() {
             let text = format!("{}; trying again", error.one_line());
@@ -241,8 +243,11 @@ impl Session {
                 self.ui.err(&text);
             }
         }
-        until_signal(tokio::time::sleep(pause)).await?;
-        if error.kind() == Kind::Unreachable && self.target.local {
+        // A server that can be started is not waited for: that is the first command of all.
+        if !(startable && fresh) {
+            until_signal(tokio::time::sleep(pause)).await?;
+        }
+        if startable {
             let local = Target::local(&self.paths)?;
             until_signal(autostart::ensure(
                 &self.ui,

@@ -150,6 +150,7 @@ async fn serve_http2(
         .keep_alive_timeout(limits.ping_interval)
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
+        .max_send_buf_size(1024 * 1024)
         .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     if !refuses {

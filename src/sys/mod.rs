@@ -2,6 +2,7 @@
 
 pub(crate) mod env;
 pub(crate) mod fs;
+pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod paths;
 pub(crate) mod process;

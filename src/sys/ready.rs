@@ -19,6 +19,7 @@ use crate::base::clock::monotonic;
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
 use crate::sys::fs::open_append;
+use crate::sys::limits::restore_open_files;
 use crate::sys::lock::FileLock;
 
 /// The number by which a child is told where to report: its standard output.
@@ -88,6 +89,8 @@ pub(crate) fn start(what: &Start<'_>) -> Result<Started> {
     let mut child = command
         .spawn()
         .map_err(|e| Error::io(format!("start `sky {name}` in the background"), &e))?;
+    // Before it is ready, so before it starts anything itself.
+    restore_open_files(&child);
     let Some(mut pipe) = child.stdout.take() else {
         return Err(Error::new(
             Kind::Internal,

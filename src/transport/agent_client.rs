@@ -40,6 +40,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const PING_AFTER: Duration = Duration::from_secs(10);
 /// The time it has to give one.
 const PING_WITHIN: Duration = Duration::from_secs(10);
+/// The largest HTTP/2 frame that an agent may send.
+const MAX_FRAME: u32 = 512 * 1024;
 /// What stands before paths: HTTP/2 wants a host, the transport decides where the bytes go.
 const BASE: &str = "http://agent";
 
@@ -305,6 +307,8 @@ impl AgentClient {
             .keep_alive_timeout(PING_WITHIN)
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(8 * 1024 * 1024)
+            // A log's frame in one HTTP/2 frame: the default of 16 KiB costs half of the throughput.
+            .max_frame_size(MAX_FRAME)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| self.broke_off(&e))?;

@@ -10,6 +10,6 @@ mod burst;
 mod crash;
 mod launch;
 mod layers;
-mod team;
 mod static_binary;
+mod team;
 mod world;
