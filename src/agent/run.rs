@@ -16,6 +16,7 @@ use super::runner::Runner;
 use super::watch::Watcher;
 use super::{options, rpc::router};
 use crate::base::{Error, Kind, Result};
+use crate::http::conn::Limits;
 use crate::http::serve::{Listener, Options, Policy, Server};
 use crate::store::{self, Db};
 use crate::sys::lock::FileLock;
@@ -57,6 +58,9 @@ pub(super) fn log_to_stderr() {
     // Fails only when it was done before.
     drop(subscriber.try_init());
 }
+
+/// Requests at a time from one API server, which has at most so many connections itself.
+const FOLLOWERS: u32 = 32 * 1024;
 
 /// Runs a future on a runtime of one thread.
 fn enter<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -146,7 +150,7 @@ impl Running {
                 exit: exit.clone(),
                 calls: TaskTracker::new(),
             }),
-            Options::default(),
+            options(),
         );
         let socket = crate::http::unix::bind(&node.join("agent.sock")).await?;
         server.listen(Listener::Unix(socket), Policy::SameUser);
@@ -172,6 +176,18 @@ impl Running {
         }
         self.server.drain(DRAIN).await;
         Ok(())
+    }
+}
+
+/// Limits of the agent's server: each follower of a log is one stream on the API server's single connection.
+fn options() -> Options {
+    let limits = Limits {
+        max_streams: FOLLOWERS,
+        ..Limits::default()
+    };
+    Options {
+        limits,
+        ..Options::default()
     }
 }
 
