@@ -7,9 +7,12 @@
 )]
 
 mod burst;
+mod cancel;
 mod crash;
+mod follow;
 mod launch;
 mod layers;
 mod static_binary;
 mod team;
+mod trouble;
 mod world;
