@@ -51,6 +51,11 @@ impl Place {
         let need = guarded("read the store's layout", || {
             let tx = db.begin_read().map_err(|e| fault("read the store", e))?;
             migrate::need(&ReadTx::new(tx), migrations)
+        })
+        .map_err(|error| match self.path() {
+            Some(path) if error.kind() == Kind::Internal => damaged(path, &error),
+            Some(path) => error.context(format!("cannot use the store `{}`", path.display())),
+            None => error,
         })?;
         if let (Need::Migrate(from), Self::File(path)) = (need, self) {
             copy_aside(path, from + 1)?;

@@ -94,6 +94,7 @@ pub(super) async fn run(app: &App, args: AutostopArgs) -> Outcome {
                 ));
             }
         },
+        unmade: &[],
         hint: None,
     };
     many::run(&session, &names, args.yes.yes, args.detach, &verb).await

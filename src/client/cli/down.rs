@@ -39,8 +39,12 @@ pub(crate) struct DownArgs {
 /// Runs the command.
 pub(super) async fn run(app: &App, args: DownArgs) -> Outcome {
     let session = app.open(&args.config).await?;
-    let found = many::resolve(&session, &args.clusters, "down").await?;
-    let names: Vec<String> = found.into_iter().map(|record| record.name).collect();
+    let (found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "down").await?;
+    let names: Vec<String> = found
+        .into_iter()
+        .map(|record| record.name)
+        .chain(unmade.iter().cloned())
+        .collect();
     let verb = Verb {
         path: "/down",
         doing: "Terminating",
@@ -57,6 +61,7 @@ pub(super) async fn run(app: &App, args: DownArgs) -> Outcome {
                 .ui
                 .out(&format!("Terminating cluster {name}...done."));
         },
+        unmade: &unmade,
         hint: Some(
             "Some clusters were not torn down; `--purge` forgets them although machines may remain.",
         ),

@@ -8,9 +8,11 @@ use super::args::ClustersArgs;
 use super::submit::{leave, submit};
 use crate::api::bodies::{Refresh, StatusBody};
 use crate::api::records::ClusterRecord;
+use crate::api::requests::StatusQuery;
+use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind};
 use crate::client::exit::{Exit, Outcome, Stop};
-use crate::client::session::Session;
+use crate::client::session::{Repeat, Session};
 use crate::client::ui::{OnEnter, Tone, report};
 
 /// What is done to each of several clusters.
@@ -25,12 +27,104 @@ pub(super) struct Verb<'a, B> {
     pub(super) body: &'a dyn Fn(&str) -> B,
     /// Says that it is done for a cluster.
     pub(super) done: &'a dyn Fn(&Session, &str),
+    /// Names that had no cluster when they were looked up, only requests: it is no failure that none was made.
+    pub(super) unmade: &'a [String],
     /// Added to the summary of failures.
     pub(super) hint: Option<&'static str>,
 }
 
+impl<B> Verb<'_, B> {
+    /// Says how it ended for a cluster, where that was well.
+    fn close(&self, session: &Session, name: &str, ended: Outcome<()>) -> Outcome<()> {
+        match ended {
+            Ok(()) => {
+                (self.done)(session, name);
+                Ok(())
+            }
+            Err(Stop::Failed(error))
+                if error.kind() == Kind::ClusterNotFound
+                    && self.unmade.iter().any(|unmade| unmade == name) =>
+            {
+                session.ui.out(&format!(
+                    "Cluster {name} was not made: what was asked of it is cancelled."
+                ));
+                Ok(())
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+}
+
 /// Finds the clusters that are meant. A name or pattern that matches nothing is an error.
 pub(super) async fn resolve(
+    session: &Session,
+    args: &ClustersArgs,
+    command: &str,
+) -> Outcome<Vec<ClusterRecord>> {
+    let found = candidates(session, args, command).await?;
+    if !(args.all || args.all_users) {
+        demand_all(&args.clusters, &found)?;
+        tell_foreign(session, &found);
+    }
+    Ok(found)
+}
+
+/// Finds the clusters that are to go or to rest: also names of which there is no cluster yet, but a launch that has
+/// not made it. The server cancels that first; whether a cluster was made by then is seen at the end.
+pub(super) async fn resolve_with_unmade(
+    session: &Session,
+    args: &ClustersArgs,
+    command: &str,
+) -> Outcome<(Vec<ClusterRecord>, Vec<String>)> {
+    let found = candidates(session, args, command).await?;
+    let mut unmade = Vec::new();
+    if args.all || args.all_users {
+        return Ok((found, unmade));
+    }
+    let mut missing = Vec::new();
+    for name in &args.clusters {
+        if found.iter().any(|record| matches(name, &record.name)) {
+            continue;
+        }
+        if name.parse::<ClusterName>().is_ok() && is_asked_for(session, name).await? {
+            unmade.push(name.clone());
+        } else {
+            missing.push(name.clone());
+        }
+    }
+    demand_all(&missing, &found)?;
+    tell_foreign(session, &found);
+    Ok((found, unmade))
+}
+
+/// Returns whether an unfinished request concerns a cluster.
+async fn is_asked_for(session: &Session, name: &str) -> Outcome<bool> {
+    let query = StatusQuery {
+        request_ids: Vec::new(),
+        all_status: false,
+        limit: Some(1),
+        fields: vec!["request_id".to_owned()],
+        cluster_name: Some(name.to_owned()),
+        all_users: true,
+    };
+    let open = session
+        .patiently(Repeat::Always, || session.calls.list(&query))
+        .await?;
+    Ok(!open.is_empty())
+}
+
+/// Says which of the clusters others made.
+fn tell_foreign(session: &Session, found: &[ClusterRecord]) {
+    let own = session.own_id();
+    for record in found.iter().filter(|record| is_foreign(record, own)) {
+        let (name, owner) = (&record.name, owner(record));
+        let text = format!("Cluster '{name}' was created by another user ({owner}).");
+        session.ui.err(&text);
+    }
+}
+
+/// Lists what the arguments mean, where it exists.
+async fn candidates(
     session: &Session,
     args: &ClustersArgs,
     command: &str,
@@ -55,18 +149,8 @@ pub(super) async fn resolve(
         Refresh::None,
     )
     .await?;
-    if everything {
-        if found.is_empty() {
-            session.ui.err("There are no clusters.");
-        }
-        return Ok(found);
-    }
-    demand_all(&args.clusters, &found)?;
-    let own = session.own_id();
-    for record in found.iter().filter(|record| is_foreign(record, own)) {
-        let (name, owner) = (&record.name, owner(record));
-        let text = format!("Cluster '{name}' was created by another user ({owner}).");
-        session.ui.err(&text);
+    if everything && found.is_empty() {
+        session.ui.err("There are no clusters.");
     }
     Ok(found)
 }
@@ -150,8 +234,8 @@ pub(super) async fn run<B: Serialize>(
         return Ok(Exit::Success);
     }
     if let [name] = names {
-        submit(session, verb.path, &(verb.body)(name), how).await?;
-        (verb.done)(session, name);
+        let ended = submit(session, verb.path, &(verb.body)(name), how).await;
+        verb.close(session, name, ended.map(drop))?;
         return Ok(Exit::Success);
     }
     several(session, names, verb).await
@@ -169,12 +253,10 @@ async fn several<B: Serialize>(session: &Session, names: &[String], verb: &Verb<
         let body = (verb.body)(name);
         let id = session.submit(verb.path, &body).await?;
         let ended = session.result::<serde_json::Value>(id).await;
-        match &ended {
-            Ok(_) => (verb.done)(session, name),
-            Err(Stop::Aborted) => leave(session, id),
-            Err(Stop::Failed(_) | Stop::Detached) => {}
+        if let Err(Stop::Aborted) = &ended {
+            leave(session, id);
         }
-        ended.map(drop)
+        verb.close(session, name, ended.map(drop))
     });
     let ends = join_all(each).await;
     ui.end_spin();

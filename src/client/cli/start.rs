@@ -76,6 +76,7 @@ pub(super) async fn run(app: &App, args: StartArgs) -> Outcome {
         },
         // The server's log says that it started.
         done: &|_, _| {},
+        unmade: &[],
         hint: None,
     };
     many::run(&session, &names, args.yes.yes, args.detach, &verb).await

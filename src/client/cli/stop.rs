@@ -37,11 +37,15 @@ pub(crate) struct StopArgs {
 /// Runs the command.
 pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
     let session = app.open(&args.config).await?;
-    let mut found = many::resolve(&session, &args.clusters, "stop").await?;
+    let (mut found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "stop").await?;
     if args.clusters.all || args.clusters.all_users {
         found.retain(|record| record.status != ClusterStatus::Stopped);
     }
-    let names: Vec<String> = found.into_iter().map(|record| record.name).collect();
+    let names: Vec<String> = found
+        .into_iter()
+        .map(|record| record.name)
+        .chain(unmade.iter().cloned())
+        .collect();
     let verb = Verb {
         path: "/stop",
         doing: "Stopping",
@@ -59,6 +63,7 @@ pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
                 .ui
                 .out(&format!("  To restart the cluster, run: sky start {name}"));
         },
+        unmade: &unmade,
         hint: None,
     };
     many::run(&session, &names, args.yes.yes, args.detach, &verb).await
