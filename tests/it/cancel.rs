@@ -68,7 +68,7 @@ impl Line {
 }
 
 /// The request id in what `--async` prints.
-pub fn request_id(text: &str) -> Option<String> {
+pub(crate) fn request_id(text: &str) -> Option<String> {
     text.split_whitespace()
         .map(|word| word.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != '-'))
         .find(|word| word.len() == 36 && word.matches('-').count() == 4)
@@ -77,20 +77,20 @@ pub fn request_id(text: &str) -> Option<String> {
 
 /// Runs a command with `--async` in it and returns the id of its request.
 #[track_caller]
-pub fn submitted(world: &World, args: &[&str]) -> String {
+pub(crate) fn submitted(world: &World, args: &[&str]) -> String {
     let ran = world.sky(args).ok();
     request_id(&ran.all()).unwrap_or_else(|| panic!("no id in {ran:?}"))
 }
 
 /// A request as `sky api status` shows it.
-pub fn request(world: &World, id: &str) -> Value {
+pub(crate) fn request(world: &World, id: &str) -> Value {
     let ran = world.sky(&["api", "status", "-a", "-o", "json", id]);
     ran.json()[0].clone()
 }
 
 /// Waits until a request has one of these statuses; returns which.
 #[track_caller]
-pub fn wait_status(world: &World, id: &str, wanted: &[&str]) -> String {
+pub(crate) fn wait_status(world: &World, id: &str, wanted: &[&str]) -> String {
     wait_until(&format!("request {id} is {wanted:?}"), || {
         let found = request(world, id);
         let status = found["status"].as_str().unwrap_or_default();
@@ -103,7 +103,7 @@ pub fn wait_status(world: &World, id: &str, wanted: &[&str]) -> String {
 }
 
 /// Parks a launch that holds the cluster `stuck`; returns its id.
-pub fn park(world: &World) -> String {
+pub(crate) fn park(world: &World) -> String {
     let id = submitted(
         world,
         &[
