@@ -18,28 +18,28 @@ mod people;
 mod tls;
 
 /// A server in a world of its own.
-pub struct Team {
+struct Team {
     world: World,
     port: u16,
     server: Option<Child>,
     /// What the server printed, all starts together.
     printed: PathBuf,
     /// The text of the first admin's token.
-    pub admin: String,
+    admin: String,
 }
 
 /// An answer over plain HTTP.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
 }
 
 impl Reply {
     /// The id of the request that was accepted.
     #[track_caller]
-    pub fn request_id(&self) -> &str {
+    fn request_id(&self) -> &str {
         let line = self
             .head
             .lines()
@@ -49,18 +49,18 @@ impl Reply {
 
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("not JSON: {e}: {self:?}"))
     }
 }
 
 /// `Authorization` of a token.
-pub fn bearer(token: &str) -> String {
+fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
 /// `Authorization` of a name and a password.
-pub fn basic(name: &str, password: &str) -> String {
+fn basic(name: &str, password: &str) -> String {
     let text = format!("{name}:{password}");
     let text = base64::engine::general_purpose::STANDARD.encode(text);
     format!("Basic {text}")
@@ -68,17 +68,17 @@ pub fn basic(name: &str, password: &str) -> String {
 
 impl Team {
     /// Starts a server for the first time.
-    pub fn start() -> Self {
+    fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// The same with more arguments.
-    pub fn start_with(more: &[&str]) -> Self {
+    fn start_with(more: &[&str]) -> Self {
         Self::start_in(World::new(), more)
     }
 
     /// The same in a world that was made before.
-    pub fn start_in(world: World, more: &[&str]) -> Self {
+    fn start_in(world: World, more: &[&str]) -> Self {
         let mut team = Self {
             port: free_port(),
             server: None,
@@ -131,12 +131,12 @@ impl Team {
     }
 
     /// The address.
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// A call over plain HTTP.
-    pub fn call(&self, method: &str, path: &str, auth: Option<&str>, body: &str) -> Reply {
+    fn call(&self, method: &str, path: &str, auth: Option<&str>, body: &str) -> Reply {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -163,28 +163,28 @@ impl Team {
 
     /// A call of the admin with a JSON body, which must succeed.
     #[track_caller]
-    pub fn admin(&self, path: &str, body: &Value) -> Value {
+    fn admin(&self, path: &str, body: &Value) -> Value {
         let reply = self.call("POST", path, Some(&bearer(&self.admin)), &body.to_string());
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         reply.json()
     }
 
     /// Makes a user with the password `pw-NAME-pw`; returns the id.
-    pub fn user(&self, name: &str, role: &str) -> String {
+    fn user(&self, name: &str, role: &str) -> String {
         let body = json!({"username": name, "password": format!("pw-{name}-pw"), "role": role});
         let made = self.admin("/users/create", &body);
         made["id"].as_str().expect("an id").to_owned()
     }
 
     /// The machine of somebody who has the address and the token in the environment.
-    pub fn machine(&self, token: &str) -> World {
+    fn machine(&self, token: &str) -> World {
         World::new()
             .env("SKYPILOT_API_SERVER_ENDPOINT", &self.url())
             .env("SKYPILOT_SERVICE_ACCOUNT_TOKEN", token)
     }
 
     /// The machine of a user who has logged in by password.
-    pub fn machine_of(&self, name: &str) -> World {
+    fn machine_of(&self, name: &str) -> World {
         let world = World::new();
         let url = self.url().replace("//", &format!("//{name}:pw-{name}-pw@"));
         world.sky(&["api", "login", "-e", &url]).ok();
@@ -202,7 +202,7 @@ impl Drop for Team {
 }
 
 /// Runs a command that reads `input`.
-pub fn typed(world: &World, args: &[&str], input: &str) -> Ran {
+fn typed(world: &World, args: &[&str], input: &str) -> Ran {
     let mut command = world.command(args);
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -215,7 +215,7 @@ pub fn typed(world: &World, args: &[&str], input: &str) -> Ran {
 }
 
 /// Paths of all files below a directory that contain a text.
-pub fn files_with(dir: &Path, needle: &str) -> Vec<PathBuf> {
+fn files_with(dir: &Path, needle: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();

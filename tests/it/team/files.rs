@@ -292,4 +292,18 @@ fn files_of_the_server_cannot_be_named() {
         assert!((400..500).contains(&reply.status), "{path}: {reply:?}");
         assert!(!reply.body.contains("of the server"));
     }
+    // Nor is the stream of logs a way to any file: not for users, and for admins only to logs.
+    let encoded = format!("{secret}").replace('/', "%2F");
+    for auth in [&auth, &admin] {
+        for path in [
+            encoded.as_str(),
+            "%2Fetc%2Fpasswd",
+            "..%2F..%2Fstore.redb",
+            "~%2F.sky%2Fuser_hash",
+        ] {
+            let call = format!("/api/stream?log_path={path}&follow=false");
+            let reply = team.call("GET", &call, Some(auth), "");
+            assert!((400..500).contains(&reply.status), "{path}: {reply:?}");
+        }
+    }
 }
