@@ -91,10 +91,11 @@ impl Session {
                 session.calls.health().await?
             }
             Err(error) if error.kind() == Kind::Unauthenticated => {
-                return Err(needs_login(&session.target));
+                return Err(refused(error, &session.target));
             }
             Err(error) => {
-                return Err(error.hint("`sky api info` shows which server is used and why"));
+                return Err(refused(error, &session.target)
+                    .hint("`sky api info` shows which server is used and why"));
             }
         };
         check(&health, &session.target)?;
@@ -359,6 +360,23 @@ pub(crate) fn check(health: &Health, target: &Target) -> Result<()> {
             format!("what answers at {} is not an API server that this program knows", target.url),
         )),
     }
+}
+
+/// Says what it means that a server does not answer as it should: it does not let the user in, or is no API server.
+pub(crate) fn refused(error: Error, target: &Target) -> Error {
+    let url = &target.url;
+    if error.kind() == Kind::NotFound {
+        return error.context(format!("what answers at {url} is not an API server"));
+    }
+    if error.kind() != Kind::Unauthenticated {
+        return error;
+    }
+    if !target.has_credentials() {
+        return needs_login(target);
+    }
+    error
+        .context(format!("the server at {url} refuses your credentials"))
+        .hint(format!("sky api login -e {url}"))
 }
 
 /// The error of a server that wants to know who asks.

@@ -81,6 +81,15 @@ impl Target {
         })
     }
 
+    /// Returns whether there is something to show at the door.
+    pub(crate) fn has_credentials(&self) -> bool {
+        let in_url = self
+            .endpoint
+            .remote()
+            .is_some_and(|r| r.credentials.is_some());
+        self.token.is_some() || in_url
+    }
+
     /// The server at an address.
     pub(crate) fn named(url: &str) -> Result<Self> {
         let endpoint: Endpoint = url.trim_end_matches('/').parse()?;

@@ -399,6 +399,10 @@ impl Client {
                 "if this is the certificate of your team, trust it: SSL_CERT_FILE=<certificate.pem>",
             );
         }
+        if tls::is_plain(error) {
+            return unreachable
+                .hint("what answers there does not speak TLS: try http:// as address");
+        }
         unreachable
     }
 

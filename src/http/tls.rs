@@ -16,6 +16,13 @@ pub(crate) fn connector() -> Result<TlsConnector> {
     connector_with(env::var("SSL_CERT_FILE").as_deref().map(Path::new))
 }
 
+/// Returns whether a connection failed because what answers does not speak TLS.
+pub(crate) fn is_plain(error: &std::io::Error) -> bool {
+    let source = error.get_ref();
+    let source = source.and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(source, Some(rustls::Error::InvalidMessage(_)))
+}
+
 /// Returns whether a connection failed because the server's certificate is not trusted.
 pub(crate) fn is_distrust(error: &std::io::Error) -> bool {
     let source = error.get_ref();

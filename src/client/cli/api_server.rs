@@ -12,7 +12,7 @@ use crate::client::autostart::{self, How, Started};
 use crate::client::calls::Calls;
 use crate::client::exit::{Exit, Outcome};
 use crate::client::identity::Identity;
-use crate::client::session::{check, needs_login};
+use crate::client::session::{check, refused};
 use crate::client::target::{ENDPOINT_VARIABLE, Source, Target, local_port};
 use crate::client::ui::{Tone, report};
 
@@ -211,7 +211,7 @@ pub(super) async fn info(app: &App, args: InfoArgs) -> Outcome {
             ui.out("  The next command starts it; or: sky api start, sky api login -e <endpoint>");
         }
         Err(error) if error.kind() == Kind::Unauthenticated => {
-            return Err(needs_login(&target).into());
+            return Err(refused(error, &target).into());
         }
         Err(error) => return Err(error.into()),
     }

@@ -11,7 +11,7 @@ use crate::client::calls::Calls;
 use crate::client::config_file::{ServerKeys, save};
 use crate::client::exit::{Exit, Outcome, Stop};
 use crate::client::identity::Identity;
-use crate::client::session::{check, needs_login};
+use crate::client::session::{check, refused};
 use crate::client::target::{ENDPOINT_VARIABLE, Source, Target};
 use crate::client::ui::{Tone, report};
 use crate::sys::env;
@@ -110,13 +110,7 @@ pub(super) async fn login(app: &App, args: LoginArgs) -> Outcome {
 /// Calls the server twice: is it one, and does it let us in?
 async fn reach(target: &Target, identity: &Identity) -> Result<()> {
     let calls = Calls::new(target, identity)?;
-    let refused = |error: Error| {
-        if error.kind() == Kind::Unauthenticated && target.token.is_some() {
-            error.context(format!("{} refuses the token", target.url))
-        } else {
-            error
-        }
-    };
+    let refused = |error| refused(error, target);
     let health = calls.health().await.map_err(refused)?;
     check(&health, target)?;
     let query = StatusQuery {
@@ -124,10 +118,8 @@ async fn reach(target: &Target, identity: &Identity) -> Result<()> {
         ..StatusQuery::default()
     };
     match calls.list(&query).await {
-        Err(error) if error.kind() == Kind::Unauthenticated && target.token.is_none() => {
-            Err(needs_login(target))
-        }
-        other => other.map(drop).map_err(refused),
+        Err(error) => Err(refused(error)),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -144,6 +144,7 @@ impl Directory {
                 Kind::Unauthenticated,
                 "Invalid or expired service account token",
             )
+            .hint("log in again: sky api login")
         })
     }
 
@@ -170,8 +171,10 @@ impl Directory {
             let user = accounts.by_name(&name)?;
             (right && user.password == stored).then(|| user.caller())
         });
-        let caller =
-            caller.ok_or_else(|| Error::new(Kind::Unauthenticated, "Invalid credentials"))?;
+        let caller = caller.ok_or_else(|| {
+            Error::new(Kind::Unauthenticated, "Invalid credentials")
+                .hint("log in again: sky api login")
+        })?;
         self.believe(hash, caller.id.clone());
         Ok(caller)
     }

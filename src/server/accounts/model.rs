@@ -437,4 +437,5 @@ fn check_name(name: &str) -> Result<()> {
 /// Valid credentials that do not permit this.
 pub(crate) fn forbidden() -> Error {
     Error::new(Kind::PermissionDenied, "Forbidden")
+        .hint("your role does not permit this: `sky api info` shows it, an admin can change it")
 }
