@@ -342,7 +342,7 @@ fn login_by_token_is_kept_until_logout() {
     world
         .sky(&["api", "login", "-e", &team.url(), "-t", "sky_wrong"])
         .expect_code(1)
-        .shows("refuses the token");
+        .shows("refuses your credentials");
     assert!(
         !world.home().join(".sky/config.yaml").exists(),
         "what was refused is not kept"

@@ -42,6 +42,11 @@ fn https_is_served_to_those_who_trust_the_certificate() {
         .expect_code(1)
         .shows("certificate");
     assert!(ran.all().contains("SSL_CERT_FILE"), "{}", ran.all());
+    let plain = Team::start();
+    let wrong = plain.url().replace("http:", "https:");
+    wary.sky(&["api", "login", "-e", &wrong])
+        .expect_code(1)
+        .shows("try http://");
     // Plain HTTP on the same port: an error, not a hang, and the server goes on.
     let ran = wary
         .sky(&["api", "login", "-e", &team.url(), "-t", &team.admin])
