@@ -148,7 +148,7 @@ pub(super) fn with_server() -> (World, u32) {
 /// Waits until no request is unfinished.
 fn all_ended(socket: &Path) {
     wait_until("all requests have ended", || {
-        let answer = Connection::open(socket).call("GET", "/api/status?limit=1", "");
+        let answer = Connection::open(socket).call("GET", "/api/status?all_users=true&limit=1", "");
         if answer.body.trim() == "[]" {
             Ok(())
         } else {
@@ -306,7 +306,11 @@ pub(super) fn finished(report: &mut Report) {
                 let start = Instant::now();
                 assert_eq!(
                     connection
-                        .call("GET", "/api/status?all_status=true&limit=50", "")
+                        .call(
+                            "GET",
+                            "/api/status?all_status=true&all_users=true&limit=50",
+                            ""
+                        )
                         .status,
                     200
                 );
