@@ -137,10 +137,36 @@ fn node_dirs(world: &World) -> BTreeSet<String> {
         .collect()
 }
 
+/// Submits so many requests behind the parked launch, from several connections at once; returns their ids.
+fn submit_many(world: &World, count: usize) -> Vec<String> {
+    const THREADS: usize = 16;
+    let body = json!({ "task": "run: echo never\n", "cluster_name": "stuck" });
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut line = Line::open(world);
+                    let submit = |_| {
+                        let (status, id, text) = line.post("/exec", &body);
+                        assert_eq!(status, 200, "{text}");
+                        id.expect("an id")
+                    };
+                    (0..count / THREADS).map(submit).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let ended = threads
+            .into_iter()
+            .flat_map(|t| t.join().expect("it submits"));
+        ended.collect()
+    });
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), count);
+    ids
+}
+
 #[test]
 fn cancel_is_answered_at_once_with_ten_thousand_pending_in_front() {
     const PENDING: usize = 10_000;
-    const THREADS: usize = 16;
     let world = World::new();
     let script = "setsid sh -c 'sleep 871 & sleep 872'";
     world
@@ -159,30 +185,9 @@ fn cancel_is_answered_at_once_with_ten_thousand_pending_in_front() {
         }
     });
     let parked = park(&world);
-    let body = json!({ "task": "run: echo never\n", "cluster_name": "stuck" });
     let begun = Instant::now();
-    let ids: Vec<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut line = Line::open(&world);
-                    let submit = |_| {
-                        let (status, id, text) = line.post("/exec", &body);
-                        assert_eq!(status, 200, "{text}");
-                        id.expect("an id")
-                    };
-                    (0..PENDING / THREADS).map(submit).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let ended = threads
-            .into_iter()
-            .flat_map(|t| t.join().expect("it submits"));
-        ended.collect()
-    });
-    let took = begun.elapsed();
-    println!("{PENDING} requests accepted in {took:?}");
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), PENDING);
+    let ids = submit_many(&world, PENDING);
+    println!("{PENDING} requests accepted in {:?}", begun.elapsed());
 
     // One in the middle, the last, and the parked one which all of them wait for.
     let mut line = Line::open(&world);
@@ -261,16 +266,7 @@ fn a_launch_cancelled_at_any_step_leaves_no_cluster_or_a_usable_one() {
                 !begun || log.contains("no cluster") || log.contains("removed again"),
                 "{told}"
             );
-            assert!(
-                node_dirs(&world).is_empty(),
-                "{:?} {told}",
-                node_dirs(&world)
-            );
-            assert!(
-                beyond_the_server(&world).is_empty(),
-                "{:?} {told}",
-                beyond_the_server(&world)
-            );
+            check_nothing_left(&world, &told);
             continue;
         }
         usable += 1;
@@ -287,22 +283,21 @@ fn a_launch_cancelled_at_any_step_leaves_no_cluster_or_a_usable_one() {
             .ok()
             .shows(") usable");
         world.sky(&["down", "-y", "demo"]).ok();
-        assert!(
-            node_dirs(&world).is_empty(),
-            "{:?} {told}",
-            node_dirs(&world)
-        );
-        assert!(
-            beyond_the_server(&world).is_empty(),
-            "{:?} {told}",
-            beyond_the_server(&world)
-        );
+        check_nothing_left(&world, &told);
     }
     println!("no cluster: {none}, a usable one: {usable}");
     assert!(
         none > 0 && usable > 0,
         "cancels came at different steps: {none}, {usable}"
     );
+}
+
+/// No node of this machine and no process of one is left.
+#[track_caller]
+fn check_nothing_left(world: &World, told: &str) {
+    assert!(node_dirs(world).is_empty(), "{:?} {told}", node_dirs(world));
+    let left = beyond_the_server(world);
+    assert!(left.is_empty(), "{left:?} {told}");
 }
 
 /// A number from the environment.
