@@ -125,6 +125,19 @@ impl Team {
         assert_eq!(status.code(), Some(0), "{}", self.printed());
     }
 
+    /// Sends a signal to the agents of its clusters: stopped ones keep requests waiting.
+    fn agents(&self, signal: &str) {
+        let processes = self.world.processes();
+        let agents: Vec<_> = processes
+            .iter()
+            .filter(|(_, line)| line.contains("__agent"))
+            .collect();
+        assert!(!agents.is_empty(), "{processes:?}");
+        for (pid, _) in agents {
+            kill(*pid, signal);
+        }
+    }
+
     /// What the server printed so far.
     fn printed(&self) -> String {
         fs::read_to_string(&self.printed).unwrap_or_default()

@@ -87,10 +87,8 @@ fn everybody_cancels_their_own_requests_and_only_admins_those_of_others() {
     team.user("bob", "user");
     let (ann, bob) = (team.machine_of("ann"), team.machine_of("bob"));
     ann.sky(&["launch", "-y", "-c", "anns", "echo hello"]).ok();
-    // A launch follows its job only in the client: what stays is a setup that takes long.
-    let task = ann.file("slow.yaml", "setup: sleep 300\nrun: echo never\n");
-    let task = task.to_str().expect("utf-8");
-    ann.sky(&["launch", "-y", "--async", "-c", "anns", task])
+    team.agents("STOP");
+    ann.sky(&["launch", "-y", "--async", "-c", "anns", "echo late"])
         .ok();
     bob.sky(&["api", "cancel", "-a", "-y"])
         .ok()
@@ -98,7 +96,10 @@ fn everybody_cancels_their_own_requests_and_only_admins_those_of_others() {
     bob.sky(&["api", "cancel", "-u", "-y"])
         .expect_code(1)
         .shows("admin");
-    ann.sky(&["api", "cancel", "-a", "-y"]).ok();
+    ann.sky(&["api", "cancel", "-a", "-y"])
+        .ok()
+        .shows("Cancelled request");
+    team.agents("CONT");
     let unfinished = || {
         let listed = ann.sky(&["api", "status", "-o", "json"]).ok().json();
         listed.as_array().map_or(0, Vec::len)
@@ -241,9 +242,8 @@ fn hints_name_the_server_of_the_team() {
     let reply = team.call("GET", &path, Some(&bearer(&team.admin)), "");
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(team.call("GET", &path, None, "").status, 401);
-    let task = world.file("slow.yaml", "setup: sleep 300\nrun: echo never\n");
-    let task = task.to_str().expect("utf-8");
-    let mut child = world.spawn(&["launch", "-y", "-c", "demo", task]);
+    team.agents("STOP");
+    let mut child = world.spawn(&["launch", "-y", "-c", "demo", "echo late"]);
     wait_until("the launch runs", || {
         let listed = world.sky(&["api", "status", "-o", "json"]).ok();
         if listed.stdout.contains("RUNNING") {
@@ -270,6 +270,7 @@ fn hints_name_the_server_of_the_team() {
         .sky(&["api", "cancel", id.expect("an id")])
         .ok()
         .shows("Cancelled request");
+    team.agents("CONT");
 }
 
 #[test]
