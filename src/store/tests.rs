@@ -325,5 +325,5 @@ async fn layouts_are_migrated_in_one_go_and_newer_ones_refused() {
     );
     let error = refused(Db::open(&path, Options::default()));
     assert_eq!(error.kind(), Kind::VersionMismatch);
-    assert!(error.message().contains("newer sky"), "{error}");
+    assert!(error.one_line().contains("newer sky"), "{error}");
 }
