@@ -5,7 +5,7 @@ mod logs;
 mod submits;
 
 /// A measured figure beside its budget.
-pub struct Line {
+pub(crate) struct Line {
     what: String,
     figure: String,
     budget: &'static str,
@@ -14,7 +14,7 @@ pub struct Line {
 
 /// All that was measured.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     lines: Vec<Line>,
 }
 
@@ -22,7 +22,7 @@ pub struct Report {
 type Part = (&'static str, fn(&mut Report));
 
 /// All families, in the order of the report.
-pub const ALL: &[Part] = &[
+pub(crate) const ALL: &[Part] = &[
     ("command", commands::latency),
     ("first", commands::first_command),
     ("idle", commands::idle_server),
@@ -37,7 +37,7 @@ pub const ALL: &[Part] = &[
 
 impl Report {
     /// Adds a figure.
-    pub fn add(&mut self, what: &str, figure: String, budget: &'static str, met: bool) {
+    pub(crate) fn add(&mut self, what: &str, figure: String, budget: &'static str, met: bool) {
         println!(
             "{what}: {figure} (budget {budget}) {}",
             if met { "ok" } else { "MISSED" }
@@ -51,7 +51,7 @@ impl Report {
     }
 
     /// Prints the table for `docs/performance.md`.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         println!("\n| what | figure | budget | |\n| --- | --- | --- | --- |");
         for line in &self.lines {
             let met = if line.met { "met" } else { "missed" };
@@ -64,7 +64,7 @@ impl Report {
 }
 
 /// The value at a share of the sorted values.
-pub fn percentile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     #[expect(
         clippy::cast_possible_truncation,

@@ -156,16 +156,6 @@ impl Cx {
         self.inner.events.emit(Event::Spinner(None));
     }
 
-    /// Says why the request waits.
-    pub(crate) fn waiting(&self, reason: impl Into<String>) {
-        self.inner.events.emit(Event::Waiting(Some(reason.into())));
-    }
-
-    /// Says that the request goes on.
-    pub(crate) fn going_on(&self) {
-        self.inner.events.emit(Event::Waiting(None));
-    }
-
     /// Runs a named idempotent step, unless it finished before a restart: then returns what it returned.
     ///
     /// Checks for cancellation before, never between the effect and its record.

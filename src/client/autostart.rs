@@ -20,6 +20,8 @@ use crate::sys::ready::{READY_FD, Start, start};
 
 /// How long a server may take to be ready: it may have to repair its store.
 const READY_TIME: Duration = Duration::from_secs(60);
+/// How often a server that dies without a word is started.
+const STARTS: u32 = 5;
 /// How long a server may take to end.
 const END_TIME: Duration = Duration::from_secs(30);
 /// Variables of jobs and of the published server that ours must not inherit.
@@ -68,7 +70,15 @@ pub(crate) async fn ensure(ui: &Ui, paths: &Paths, target: &Target, how: &How) -
         }
         end(&health).await?;
     }
-    launch(paths, how, &lock).map(Started::Now)
+    // A server that is killed before it can speak says nothing about the next one.
+    let mut started = launch(paths, how, &lock);
+    for _ in 1..STARTS {
+        match &started {
+            Err(error) if error.kind() == Kind::Unreachable => started = launch(paths, how, &lock),
+            Err(_) | Ok(_) => break,
+        }
+    }
+    started.map(Started::Now)
 }
 
 /// Ends the local server; false when none runs.

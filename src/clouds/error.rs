@@ -1,7 +1,6 @@
 //! What can go wrong at a cloud, by what it means for the caller.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::base::{Error, Kind};
 
@@ -14,8 +13,6 @@ pub(crate) enum Category {
     Quota,
     /// Credentials are missing or refused.
     Auth,
-    /// Too many calls: try again after this.
-    Throttled(Duration),
     /// The thing does not exist.
     NotFound,
     /// Something else uses the name.
@@ -41,17 +38,11 @@ impl CloudError {
         Self { category, error }
     }
 
-    /// An error that will not go away by itself.
-    pub(crate) const fn fatal(error: Error) -> Self {
-        Self::new(Category::Fatal, error)
-    }
-
     /// Whether another place may do better.
     pub(crate) const fn is_place_bound(&self) -> bool {
         match self.category {
             Category::Capacity | Category::Quota => true,
             Category::Auth
-            | Category::Throttled(_)
             | Category::NotFound
             | Category::Conflict
             | Category::Transient

@@ -113,12 +113,11 @@ fn pack_into(tar: &mut tar::Builder<Pieces>, source: &Path) -> Result<()> {
                 tar.append_path_with_name(&entry.path, &entry.relative)
             }
         };
-        match added {
-            // Gone since it was listed: as if it had gone before.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            result => {
-                result.map_err(|e| Error::io(format!("read `{}`", entry.path.display()), &e))?
-            }
+        // What is gone since it was listed counts as gone before.
+        if let Err(e) = added
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            return Err(Error::io(format!("read `{}`", entry.path.display()), &e));
         }
     }
     Ok(())

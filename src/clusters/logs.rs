@@ -41,7 +41,7 @@ impl Clusters {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let dir: PathBuf = into.to_path_buf();
         let unpack = tokio::task::spawn_blocking(move || unpack(receiver, &dir));
-        let mut received = Ok(());
+        let mut transfer = Ok(());
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => {
@@ -54,7 +54,7 @@ impl Clusters {
                     }
                 }
                 Err(e) => {
-                    received =
+                    transfer =
                         Err(Error::new(Kind::Unreachable, "the agent's files broke off")
                             .caused_by(&e));
                     drop(sender.send(Err(io::ErrorKind::UnexpectedEof.into())).await);
@@ -63,10 +63,10 @@ impl Clusters {
             }
         }
         drop(sender);
-        let unpacked = unpack
+        let outcome = unpack
             .await
             .map_err(|e| Error::internal("unpack logs", &e))?;
-        received.and(unpacked)
+        transfer.and(outcome)
     }
 }
 

@@ -112,6 +112,18 @@ impl Clusters {
             }
         }
     }
+
+    /// Returns sets of machines that exist and that no record names: cloud and name.
+    pub(crate) async fn strays(&self) -> Result<Vec<(&'static str, String)>> {
+        let known: Vec<String> = self.list().await?.into_iter().map(|c| c.set.name).collect();
+        let mut strays = Vec::new();
+        for cloud in self.clouds().iter() {
+            let owned = cloud.owned().await?;
+            let unknown = owned.into_iter().filter(|name| !known.contains(name));
+            strays.extend(unknown.map(|name| (cloud.id().display_name(), name)));
+        }
+        Ok(strays)
+    }
 }
 
 #[cfg(test)]

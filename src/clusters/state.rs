@@ -129,7 +129,8 @@ impl State {
     /// Removal is never refused. Once it is intended nothing else is taken: what is half removed is not launched
     /// again under the same record.
     pub(crate) fn apply(self, event: Event, now: Moment) -> Result<Self, IllegalTransition> {
-        let status = self.status();
+        let from = self.status();
+        let illegal = |event| IllegalTransition { from, event };
         match (self, event) {
             (state @ Self::Terminating { .. }, Event::TerminateIntended { .. })
             | (state @ Self::Launching { .. }, Event::LaunchIntended)
@@ -140,10 +141,11 @@ impl State {
             )
             | (state @ Self::Stopped { .. }, Event::AllStopped) => Ok(state),
 
-            (Self::Terminating { .. }, event) => Err(IllegalTransition {
-                from: status,
-                event,
-            }),
+            (Self::Terminating { .. }, event) => Err(illegal(event)),
+            (
+                Self::Stopping { .. } | Self::Stopped { .. },
+                event @ (Event::AllUp | Event::FoundUnhealthy { .. }),
+            ) => Err(illegal(event)),
             (_, Event::TerminateIntended { idle }) => Ok(Self::Terminating { since: now, idle }),
 
             (_, Event::LaunchIntended) => Ok(Self::Launching { since: now }),
@@ -171,14 +173,6 @@ impl State {
                 | Self::Unhealthy { .. },
                 Event::AllStopped,
             ) => Ok(Self::Stopped { since: now }),
-
-            (
-                Self::Stopping { .. } | Self::Stopped { .. },
-                event @ (Event::AllUp | Event::FoundUnhealthy { .. }),
-            ) => Err(IllegalTransition {
-                from: status,
-                event,
-            }),
         }
     }
 }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::record::{Buried, Cluster};
 use super::state::{Event, State};
 use crate::api::agent::{AutostopSetting, JobInfo};
-use crate::api::bodies::WaitFor;
 use crate::api::records::{ClusterRecord, CostRecord, JobRecord};
 use crate::base::clock::Moment;
 use crate::optimizer::resources_text;

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
+pub(crate) use super::answer::Answer;
 use super::answer::within;
-pub(crate) use super::answer::{Answer, AnswerBody};
 use super::body::JSON_LIMIT;
 use super::conn::ByteStream;
 pub(crate) use super::endpoint::{Endpoint, Remote};
@@ -243,16 +243,12 @@ impl Client {
     }
 
     /// Uses another set of roots for `https`.
+    #[cfg(test)]
     pub(crate) fn with_tls(self, connector: TlsConnector) -> Self {
         Self {
             tls: OnceLock::from(connector),
             ..self
         }
-    }
-
-    /// Returns where the server is.
-    pub(crate) const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
     }
 
     /// Calls and returns the answer whatever its status.

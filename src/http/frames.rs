@@ -91,6 +91,7 @@ impl Decoder {
     }
 
     /// Returns whether a frame has begun and not ended.
+    #[cfg(test)]
     pub(crate) fn is_mid_frame(&self) -> bool {
         !self.buffer.is_empty()
     }

@@ -105,11 +105,13 @@ impl Server {
     }
 
     /// Serves a stream that was opened in another way; it counts as a connection.
+    #[cfg(test)]
     pub(crate) fn serve_stream(&self, stream: Box<dyn ByteStream>, peer: Peer) {
         self.shared.take(Incoming::Stream(stream, peer));
     }
 
     /// Returns the number of open connections.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.shared.options.max_connections - self.shared.slots.available_permits()
     }
@@ -138,6 +140,7 @@ enum Incoming {
     /// TCP that has yet to shake hands.
     Tls(TcpStream, SocketAddr, Policy, TlsAcceptor),
     /// A stream that needs nothing more.
+    #[cfg(test)]
     Stream(Box<dyn ByteStream>, Peer),
 }
 
@@ -226,6 +229,7 @@ impl Incoming {
     /// Finds out who it is and shakes hands.
     async fn set_up(self) -> Result<(Box<dyn ByteStream>, Peer), io::Error> {
         match self {
+            #[cfg(test)]
             Self::Stream(stream, peer) => Ok((stream, peer)),
             Self::Unix(stream, policy) => {
                 let uid = stream.peer_cred()?.uid();

@@ -41,6 +41,9 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
         }
     }))
     .await?;
+    if body.refresh == Refresh::Force && may_refresh {
+        show_strays(ops, cx).await?;
+    }
     let records: Vec<_> = clusters
         .iter()
         .flatten()
@@ -64,4 +67,12 @@ fn matchers(names: &[String]) -> Result<Vec<GlobMatcher>> {
             Ok(glob.compile_matcher())
         })
         .collect()
+}
+
+/// Names machines that no cluster owns: leftovers that nobody would find otherwise.
+async fn show_strays(ops: &Ops, cx: &Cx) -> Result<()> {
+    for (cloud, name) in ops.clusters.strays().await? {
+        cx.line(format!("Machines on {cloud} that belong to no cluster: {name}"));
+    }
+    Ok(())
 }

@@ -10,5 +10,5 @@ mod text;
 mod tests;
 
 pub(crate) use fit::fits;
-pub(crate) use plan::{Candidate, Plan, plan};
-pub(crate) use text::{resources_text, shape_text, table};
+pub(crate) use plan::{Plan, plan};
+pub(crate) use text::{resources_text, table};

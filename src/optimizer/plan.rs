@@ -18,23 +18,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Returns the best.
+    #[cfg(test)]
     pub(crate) fn chosen(&self) -> &Candidate {
         &self.candidates[0]
     }
 
-    /// Returns the plan without candidates that were tried; none when nothing is left.
-    pub(crate) fn without(&self, is_tried: impl Fn(&Candidate) -> bool) -> Option<Self> {
-        let candidates: Vec<_> = self
-            .candidates
-            .iter()
-            .filter(|candidate| !is_tried(candidate))
-            .cloned()
-            .collect();
-        (!candidates.is_empty()).then_some(Self {
-            num_nodes: self.num_nodes,
-            candidates,
-        })
-    }
 }
 
 /// One way to get what is asked for.

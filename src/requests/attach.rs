@@ -11,7 +11,7 @@ use super::state::{Effect, Event};
 use super::store::{self, Prepared};
 use crate::api::status::RequestStatus;
 use crate::base::clock::Moment;
-use crate::base::cx::{Cx, EventSink, StepLedger};
+use crate::base::cx::{Cx, StepLedger};
 use crate::base::ids::RequestId;
 use crate::base::{Error, Kind, Result};
 use crate::store::WriteTx;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::engine::Core;
 use super::index::{self, Scope};
-use super::record::{Home, Which};
+use super::record::Which;
 use super::state::Event;
 use super::store;
 use crate::api::records::CancelReceipt;
@@ -89,16 +89,6 @@ async fn find(core: &Arc<Core>, which: Which) -> Result<Vec<RequestId>> {
             Which::Ids(ids) => Ok(ids),
             Which::OfUser(user) => index::open_ids(tx, Scope::User(&user)),
             Which::All => index::open_ids(tx, Scope::All),
-            Which::OfCluster { cluster, except } => {
-                let mut found = Vec::new();
-                for id in index::open_ids(tx, Scope::Cluster(&cluster))? {
-                    let row = store::row(tx, id)?;
-                    if Some(id) != except && row.is_some_and(|row| row.home == Home::Lanes) {
-                        found.push(id);
-                    }
-                }
-                Ok(found)
-            }
         })
         .await
 }

@@ -134,14 +134,6 @@ impl Requests {
         Ok(RequestLog::new(hub))
     }
 
-    /// Deletes the log of a request: its bytes were streamed to the only one who wanted them.
-    pub(crate) async fn forget_log(&self, id: RequestId) -> Result<()> {
-        let core = Arc::clone(&self.core);
-        tokio::task::spawn_blocking(move || core.logs.remove(id))
-            .await
-            .map_err(|e| crate::base::Error::internal("delete a log", &e))?
-    }
-
     /// Returns how much there is to do.
     pub(crate) fn load(&self) -> Load {
         let board = self.core.board();

@@ -34,9 +34,13 @@ mod tests;
 
 pub(crate) use attach::Attached;
 pub(crate) use handle::{Load, Options, Requests};
-pub(crate) use logs::RequestLog;
 pub(crate) use record::{
-    Admission, Admitted, Dispatch, Home, Lane, ListQuery, Profile, Record, Verdict, Which,
+    Admission, Dispatch, Lane, ListQuery, Profile, Record, Verdict, Which,
 };
-pub(crate) use retention::Retention;
-pub(crate) use state::{CancelMark, State};
+#[cfg(test)]
+pub(crate) use {
+    logs::RequestLog,
+    record::{Admitted, Home},
+    retention::Retention,
+    state::State,
+};

@@ -112,8 +112,6 @@ pub(crate) struct Record {
     pub(crate) body: Value,
     /// Who asked.
     pub(crate) caller: Caller,
-    /// The key that it came with.
-    pub(crate) key: Option<IdempotencyKey>,
     /// When it was accepted.
     pub(crate) created: Moment,
     /// How it is treated.
@@ -195,11 +193,4 @@ pub(crate) enum Which {
     OfUser(UserId),
     /// All unfinished ones.
     All,
-    /// The unfinished ones of a cluster.
-    OfCluster {
-        /// The cluster.
-        cluster: ClusterName,
-        /// But not this one.
-        except: Option<RequestId>,
-    },
 }

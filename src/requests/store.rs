@@ -16,7 +16,7 @@ use crate::base::clock::Moment;
 use crate::base::cx::Caller;
 use crate::base::ids::{IdempotencyKey, RequestId, UserId};
 use crate::base::{Error, Kind, Result};
-use crate::store::{JsonRecord, Raw, Read, Span, Stored, Table, Walk, WriteTx};
+use crate::store::{JsonRecord, Raw, Read, Span, Table, Walk, WriteTx};
 
 /// What lists show, by time-ordered id.
 pub(super) const ROWS: Table<Row> = Table::new("requests");
@@ -278,7 +278,6 @@ pub(super) fn record(tx: &impl Read, id: RequestId, row: Row, full: bool) -> Res
         name: row.name,
         body: Value::Null,
         caller: row.caller,
-        key: row.key,
         created: row.created,
         profile: row.profile,
         home: row.home,

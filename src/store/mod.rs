@@ -27,8 +27,7 @@ mod tests;
 mod tx;
 mod writer;
 
-pub(crate) use codec::{JsonRecord, Raw, Stored};
+pub(crate) use codec::{JsonRecord, Raw};
 pub(crate) use db::{Db, Options};
-pub(crate) use migrate::Migration;
 pub(crate) use tables::{Span, Table};
 pub(crate) use tx::{Read, ReadTx, Walk, WriteTx};

@@ -48,11 +48,6 @@ pub(crate) trait Read {
             .transpose()
     }
 
-    /// Returns whether there is a value at `key`.
-    fn has<T>(&self, table: &Table<T>, key: &[u8]) -> Result<bool> {
-        Ok(self.get_bytes(table.name, key)?.is_some())
-    }
-
     /// Visits the entries in `span` until `visit` breaks.
     fn walk<T: Stored>(
         &self,

@@ -167,12 +167,7 @@ pub(crate) struct PortRange {
     pub(crate) last: u16,
 }
 
-impl PortRange {
-    /// Returns whether all of the other's ports are among these.
-    pub(crate) fn holds(self, other: Self) -> bool {
-        self.first <= other.first && other.last <= self.last
-    }
-}
+impl PortRange {}
 
 impl FromStr for PortRange {
     type Err = String;

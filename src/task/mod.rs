@@ -31,15 +31,20 @@ mod tests;
 #[cfg(test)]
 mod wire_tests;
 
-pub(crate) use accelerator::{
-    Accelerator, canonical as canonical_accelerator, close_names as close_accelerators,
-};
-pub(crate) use amount::{Amount, PortRange, minutes as parse_minutes, ports as parse_ports};
-pub(crate) use infra::{CLOUDS, Infra, canonical_cloud};
-pub(crate) use model::{Dag, Execution, Group, MountSource, Task, Workdir, check_name};
+pub(crate) use accelerator::{Accelerator, close_names as close_accelerators};
+pub(crate) use amount::Amount;
+pub(crate) use infra::Infra;
+pub(crate) use model::{Dag, MountSource, Task, Workdir};
 pub(crate) use overrides::{Overrides, Secretive, Setting};
-pub(crate) use read::{Entry, classify, parse, parse_bytes};
-pub(crate) use resources::{AutostopSpec, ImageId, Order, ResourcesSpec, Shape};
-pub(crate) use sections::{Hook, HookEvent, hooks};
+pub(crate) use read::{Entry, classify, parse};
+pub(crate) use resources::{AutostopSpec, Order, Shape};
 pub(crate) use validate::validate;
+
 pub(crate) use wire::{to_display, to_wire};
+pub(crate) use yaml::text_of_bytes;
+#[cfg(test)]
+pub(crate) use {
+    amount::PortRange,
+    model::{Execution, Group},
+    resources::{ImageId, ResourcesSpec},
+};

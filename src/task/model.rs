@@ -33,6 +33,7 @@ impl Dag {
     }
 
     /// Returns the only task, or none when there are several.
+    #[cfg(test)]
     pub(crate) fn only_task(&self) -> Option<&Task> {
         match self.tasks.as_slice() {
             [task] => Some(task),

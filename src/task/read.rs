@@ -81,11 +81,6 @@ pub(crate) fn classify(text: &str) -> Entry {
     }
 }
 
-/// Reads tasks from the bytes of a file.
-pub(crate) fn parse_bytes(bytes: &[u8], origin: &str) -> Result<Dag> {
-    parse(yaml::text_of_bytes(bytes, origin)?, origin)
-}
-
 /// Reads tasks from YAML of a user or from the text of a request; `origin` names the text in errors.
 ///
 /// Checks each field; what only makes sense once overrides are applied is left to [`super::validate`].

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::amount;
 use super::fields::Place;
 use super::model::MountSource;
 use super::read;
@@ -224,21 +223,15 @@ pub(crate) struct Hook {
 pub(crate) enum HookEvent {
     /// The cluster stops.
     Stop,
-    /// The cloud takes the machine back.
-    Preemption,
     /// The cluster is torn down.
     Down,
 }
 
 impl HookEvent {
-    /// All events: those of a hook that names none.
-    const ALL: [Self; 3] = [Self::Stop, Self::Preemption, Self::Down];
-
     /// Returns the word in YAML and in `SKYPILOT_HOOK_EVENT`.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Stop => "stop",
-            Self::Preemption => "preemption",
             Self::Down => "down",
         }
     }
@@ -268,32 +261,4 @@ pub(super) fn add_hook(config: &mut Map<String, Value>, hook: &Hook) {
             config.insert("hooks".to_owned(), Value::Array(vec![value]));
         }
     }
-}
-
-/// Returns the hooks of a task's configuration.
-pub(crate) fn hooks(config: &Map<String, Value>) -> Vec<Hook> {
-    let items = config.get("hooks").and_then(Value::as_array);
-    let read = |item: &Value| {
-        let named = |word: &Value| {
-            HookEvent::ALL
-                .into_iter()
-                .find(|event| word.as_str() == Some(event.word()))
-        };
-        let events = match item.get("events") {
-            Some(Value::Array(words)) => words.iter().filter_map(named).collect(),
-            Some(word @ Value::String(_)) => named(word).into_iter().collect(),
-            Some(_) | None => HookEvent::ALL.to_vec(),
-        };
-        Some(Hook {
-            run: item.get("run")?.as_str()?.to_owned(),
-            events,
-            timeout: item
-                .get("timeout")
-                .and_then(Value::as_u64)
-                .unwrap_or(HOOK_TIMEOUT),
-        })
-    };
-    items
-        .map(|items| items.iter().filter_map(read).collect())
-        .unwrap_or_default()
 }

@@ -19,11 +19,10 @@ use super::Transport;
 use super::agent_events::Events;
 use super::agent_log::LogReader;
 use crate::api::agent::{
-    AgentInfo, AutostopSetting, CancelJobs, Cancelled, JobInfo, NodeConfig, Phase, RankInfo,
-    StartRank, SubmitJob, Submitted,
+    AgentInfo, AutostopSetting, CancelJobs, Cancelled, JobInfo, NodeConfig, SubmitJob, Submitted,
 };
 use crate::base::clock::Moment;
-use crate::base::ids::{JobId, NodeRank};
+use crate::base::ids::JobId;
 use crate::base::{Error, Kind, Result};
 use crate::http::answer::{Answer, AnswerBody, within};
 use crate::http::body::JSON_LIMIT;
@@ -143,18 +142,6 @@ impl AgentClient {
         LogReader::new(self.clone(), path, offset, follow)
     }
 
-    /// `GET /v1/ranks/{job}/{rank}/{phase}/log`: the same for the raw output of one process.
-    pub(crate) fn rank_log(
-        &self,
-        job: JobId,
-        rank: NodeRank,
-        phase: Phase,
-        offset: u64,
-    ) -> LogReader {
-        let path = format!("{}/log", rank_path(job, rank, phase));
-        LogReader::new(self.clone(), path, offset, true)
-    }
-
     /// `GET /v1/jobs/{id}/files`: a tar of the job's log directory.
     pub(crate) async fn files(&self, id: JobId) -> Result<AnswerBody> {
         let call = Call::get(format!("/v1/jobs/{id}/files")).timeout(QUICK);
@@ -190,35 +177,6 @@ impl AgentClient {
                 .timeout(limit),
         )
         .await
-    }
-
-    /// `POST /v1/ranks`
-    pub(crate) async fn start_rank(&self, rank: &StartRank) -> Result<()> {
-        self.done(Call::post("/v1/ranks").json(rank).timeout(QUICK))
-            .await
-    }
-
-    /// `GET /v1/ranks/{job}/{rank}/{phase}`
-    pub(crate) async fn rank(&self, job: JobId, rank: NodeRank, phase: Phase) -> Result<RankInfo> {
-        self.json(Call::get(rank_path(job, rank, phase)).timeout(QUICK))
-            .await
-    }
-
-    /// The same, answered when the process has ended. Waits as long as the node gives signs of life.
-    pub(crate) async fn wait_rank(
-        &self,
-        job: JobId,
-        rank: NodeRank,
-        phase: Phase,
-    ) -> Result<RankInfo> {
-        let path = format!("{}?wait=true", rank_path(job, rank, phase));
-        self.json(Call::get(path)).await
-    }
-
-    /// `POST /v1/ranks/{job}/{rank}/stop`; answers when the process tree is gone.
-    pub(crate) async fn stop_rank(&self, job: JobId, rank: NodeRank) -> Result<()> {
-        let call = Call::post(format!("/v1/ranks/{job}/{}/stop", rank.0)).timeout(STOPPING);
-        self.done(call).await
     }
 
     /// `POST /v1/shutdown`: stops all processes of jobs, then the agent.
@@ -368,13 +326,4 @@ struct EventsQuery {
 /// A job in a path.
 fn job_name(id: Option<JobId>) -> String {
     id.map_or_else(|| "latest".to_owned(), |id| id.to_string())
-}
-
-/// A process of a job in a path.
-fn rank_path(job: JobId, rank: NodeRank, phase: Phase) -> String {
-    let phase = match phase {
-        Phase::Setup => "setup",
-        Phase::Run => "run",
-    };
-    format!("/v1/ranks/{job}/{}/{phase}", rank.0)
 }

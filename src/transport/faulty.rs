@@ -44,12 +44,6 @@ impl<T> Faulty<T> {
             plan: Mutex::new(plan.into_iter().collect()),
         }
     }
-
-    /// Adds to the plan.
-    pub(crate) fn then(&self, fault: Fault) {
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.push_back(fault);
-    }
 }
 
 impl<T: Transport> Transport for Faulty<T> {

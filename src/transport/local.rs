@@ -1,6 +1,6 @@
 //! Nodes on this machine: the Unix socket in the node's directory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 
@@ -21,11 +21,6 @@ impl Local {
         Self {
             socket: socket.into(),
         }
-    }
-
-    /// Returns where the socket is.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// An isolated home with its own server port.
-pub struct World {
+pub(crate) struct World {
     /// Removed at the end.
     dir: tempfile::TempDir,
     /// The port of its local server.
@@ -19,13 +19,13 @@ pub struct World {
 
 /// What a command printed and how it ended.
 #[derive(Debug, Clone)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Exit code; -1 when killed.
-    pub code: i32,
+    pub(crate) code: i32,
 }
 
 impl Ran {
@@ -39,7 +39,7 @@ impl Ran {
 
     /// Panics with everything it printed unless the exit code is as expected.
     #[track_caller]
-    pub fn expect_code(self, code: i32) -> Self {
+    pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(
             self.code, code,
             "\n--- stdout\n{}\n--- stderr\n{}",
@@ -50,18 +50,18 @@ impl Ran {
 
     /// Panics unless it succeeded.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         self.expect_code(0)
     }
 
     /// Both streams, one after the other.
-    pub fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
     /// Panics unless one of the streams contains the text.
     #[track_caller]
-    pub fn shows(self, text: &str) -> Self {
+    pub(crate) fn shows(self, text: &str) -> Self {
         assert!(
             self.all().contains(text),
             "`{text}` is not in\n--- stdout\n{}\n--- stderr\n{}",
@@ -73,14 +73,14 @@ impl Ran {
 
     /// Standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|e| panic!("not JSON: {e}\n{}\n{}", self.stdout, self.stderr))
     }
 }
 
 /// Finds a port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|l| l.local_addr())
         .expect("a free port")
@@ -88,13 +88,13 @@ pub fn free_port() -> u16 {
 }
 
 /// The binary under test.
-pub fn sky_binary() -> PathBuf {
+pub(crate) fn sky_binary() -> PathBuf {
     env!("CARGO_BIN_EXE_sky").into()
 }
 
 impl World {
     /// Makes a world. Nothing runs in it yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("sky-")
             .tempdir()
@@ -109,38 +109,38 @@ impl World {
     }
 
     /// Sets a variable for all commands.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.envs.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// The home directory.
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
     /// The server's state directory.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.home().join(".sky/api_server")
     }
 
     /// The directory in which commands run.
-    pub fn cwd(&self) -> PathBuf {
+    pub(crate) fn cwd(&self) -> PathBuf {
         self.dir.path().join("cwd")
     }
 
     /// The URL of the local server.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The port of the local server.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Writes a file into the working directory and returns its path.
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.cwd().join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).expect("a directory");
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// Prepares a command of the binary under test.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(sky_binary());
         command
             .args(args)
@@ -169,13 +169,13 @@ impl World {
     }
 
     /// Runs a command to its end.
-    pub fn sky(&self, args: &[&str]) -> Ran {
+    pub(crate) fn sky(&self, args: &[&str]) -> Ran {
         let output = self.command(args).output().expect("sky runs");
         Ran::from(&output)
     }
 
     /// Starts a command whose output is collected.
-    pub fn spawn(&self, args: &[&str]) -> Child {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Child {
         self.command(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -184,17 +184,17 @@ impl World {
     }
 
     /// Waits for a started command.
-    pub fn finish(&self, child: Child) -> Ran {
+    pub(crate) fn finish(&self, child: Child) -> Ran {
         Ran::from(&child.wait_with_output().expect("it ends"))
     }
 
     /// The processes of this world: those that name its directory in their arguments or environment.
-    pub fn processes(&self) -> Vec<(u32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         processes_of(self.dir.path())
     }
 
     /// The process id of the local server, if one runs.
-    pub fn server_pid(&self) -> Option<u32> {
+    pub(crate) fn server_pid(&self) -> Option<u32> {
         self.processes()
             .into_iter()
             .find(|(_, line)| line.contains("__serve"))
@@ -220,7 +220,7 @@ impl Drop for World {
 }
 
 /// Sends a signal.
-pub fn kill(pid: u32, signal: &str) {
+pub(crate) fn kill(pid: u32, signal: &str) {
     let status = Command::new("kill")
         .args([&format!("-{signal}"), &pid.to_string()])
         .stderr(Stdio::null())
@@ -229,7 +229,7 @@ pub fn kill(pid: u32, signal: &str) {
 }
 
 /// Processes that name a directory in their arguments or environment, zombies left out.
-pub fn processes_of(dir: &Path) -> Vec<(u32, String)> {
+pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
     let needle = dir.to_string_lossy().into_owned();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -254,7 +254,7 @@ pub fn processes_of(dir: &Path) -> Vec<(u32, String)> {
 
 /// Waits until a condition holds; panics with `what` and the last state when it does not in time.
 #[track_caller]
-pub fn wait_until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match check() {

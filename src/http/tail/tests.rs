@@ -119,26 +119,3 @@ async fn many_followers_share_one_watch_and_its_end() {
         "the watch is gone"
     );
 }
-
-#[tokio::test]
-async fn a_stored_log_has_an_end_and_a_tail() {
-    let log = Log::new();
-    let mut absent = StoredLog::open(&log.path, Outcome::File).expect("empty");
-    assert_eq!(all(&mut absent).await, "");
-    let text: String = (0..100_000)
-        .flat_map(|n| ["line ".to_owned(), n.to_string(), "\n".to_owned()])
-        .collect();
-    log.append(&text);
-    let mut stored = StoredLog::open(&log.path, Outcome::File).expect("there");
-    assert_eq!(all(&mut stored).await, text);
-    let at = stored.tail_offset(2).await.expect("readable");
-    assert_eq!(
-        &text[usize::try_from(at).expect("small")..],
-        "line 99998\nline 99999\n"
-    );
-    assert_eq!(
-        stored.tail_offset(0).await.expect("readable"),
-        text.len() as u64
-    );
-    assert_eq!(stored.tail_offset(1_000_000).await.expect("readable"), 0);
-}
