@@ -141,8 +141,8 @@ impl State {
             )
             | (state @ Self::Stopped { .. }, Event::AllStopped) => Ok(state),
 
-            (Self::Terminating { .. }, event) => Err(illegal(event)),
-            (
+            (Self::Terminating { .. }, event)
+            | (
                 Self::Stopping { .. } | Self::Stopped { .. },
                 event @ (Event::AllUp | Event::FoundUnhealthy { .. }),
             ) => Err(illegal(event)),

@@ -32,7 +32,13 @@ pub(crate) enum Standing {
     /// More may come.
     Open(Outcome),
     /// All that will ever be written is in the file.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the server follows only its own log, which never ends"))]
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the server follows only its own log, which never ends"
+        )
+    )]
     Finished(Outcome),
 }
 

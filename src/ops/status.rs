@@ -72,7 +72,9 @@ fn matchers(names: &[String]) -> Result<Vec<GlobMatcher>> {
 /// Names machines that no cluster owns: leftovers that nobody would find otherwise.
 async fn show_strays(ops: &Ops, cx: &Cx) -> Result<()> {
     for (cloud, name) in ops.clusters.strays().await? {
-        cx.line(format!("Machines on {cloud} that belong to no cluster: {name}"));
+        cx.line(format!(
+            "Machines on {cloud} that belong to no cluster: {name}"
+        ));
     }
     Ok(())
 }

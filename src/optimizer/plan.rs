@@ -22,7 +22,6 @@ impl Plan {
     pub(crate) fn chosen(&self) -> &Candidate {
         &self.candidates[0]
     }
-
 }
 
 /// One way to get what is asked for.

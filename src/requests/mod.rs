@@ -34,9 +34,7 @@ mod tests;
 
 pub(crate) use attach::Attached;
 pub(crate) use handle::{Load, Options, Requests};
-pub(crate) use record::{
-    Admission, Dispatch, Lane, ListQuery, Profile, Record, Verdict, Which,
-};
+pub(crate) use record::{Admission, Dispatch, Lane, ListQuery, Profile, Record, Verdict, Which};
 #[cfg(test)]
 pub(crate) use {
     logs::RequestLog,

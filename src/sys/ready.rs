@@ -56,12 +56,18 @@ pub(crate) struct Started {
 ///
 /// Blocks: call it from a thread that may.
 pub(crate) fn start(what: &Start<'_>) -> Result<Started> {
-    let name = what.args.first().map_or_else(String::new, |a| a.to_string_lossy().into_owned());
+    let name = what
+        .args
+        .first()
+        .map_or_else(String::new, |a| a.to_string_lossy().into_owned());
     let mut child = spawn(what, &name)?;
     // Before it is ready, so before it starts anything itself.
     restore_open_files(&child);
     let Some(mut pipe) = child.stdout.take() else {
-        return Err(Error::new(Kind::Internal, format!("`sky {name}` has no report pipe")));
+        return Err(Error::new(
+            Kind::Internal,
+            format!("`sky {name}` has no report pipe"),
+        ));
     };
     let report = read_report(&mut pipe, what.deadline);
     let log_hint = format!("see `{}`", what.log.display());
@@ -102,7 +108,10 @@ pub(crate) fn start(what: &Start<'_>) -> Result<Started> {
 
 /// Starts the child.
 fn spawn(what: &Start<'_>, name: &str) -> Result<Child> {
-    #[expect(clippy::disallowed_methods, reason = "sys is where processes are started")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "sys is where processes are started"
+    )]
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("sky")
@@ -116,8 +125,14 @@ fn spawn(what: &Start<'_>, name: &str) -> Result<Child> {
             command.env_remove(&key);
         }
     }
-    command.envs(what.envs.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str())));
-    command.spawn().map_err(|e| Error::io(format!("start `sky {name}` in the background"), &e))
+    command.envs(
+        what.envs
+            .iter()
+            .map(|(k, v)| (k.as_os_str(), v.as_os_str())),
+    );
+    command
+        .spawn()
+        .map_err(|e| Error::io(format!("start `sky {name}` in the background"), &e))
 }
 
 /// Reads one line, or to the end of the pipe, within the deadline.

@@ -2,7 +2,7 @@
 //!
 //! Pure: reads no file and no environment (the caller gives text), knows no cloud's offers. Errors name the origin,
 //! the line and the field: `examples/a.yaml:7: resources.cpus: …`. What was parsed is expanded: `any_of`, `ordered`
-//! and lists of accelerators are [`ResourcesSpec::alternatives`], each complete in itself.
+//! and lists of accelerators are `ResourcesSpec::alternatives`, each complete in itself.
 //!
 //! ```text
 //! YAML text ─ parse ─► Dag ─ Overrides::apply ─ Task::substitute ─ validate ─ to_wire ─► text of the request

@@ -83,7 +83,7 @@ pub(crate) fn classify(text: &str) -> Entry {
 
 /// Reads tasks from YAML of a user or from the text of a request; `origin` names the text in errors.
 ///
-/// Checks each field; what only makes sense once overrides are applied is left to [`super::validate`].
+/// Checks each field; what only makes sense once overrides are applied is left to `validate`.
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Dag> {
     let documents = yaml::documents(text, origin)?;
     let Some(first) = documents.first() else {

@@ -74,66 +74,13 @@ fn nothing_is_lost_or_done_twice_whatever_is_killed() {
         .spawn()
         .expect("a follower");
 
-    let mut acknowledged: BTreeMap<String, String> = BTreeMap::new();
-    let mut cancelled: BTreeSet<String> = BTreeSet::new();
+    let mut history = History::default();
     for round in 0..rounds {
-        let mark = format!("m{round}");
-        let command = format!("echo {mark} >> {}", marks.display());
-        let args: Vec<&str> = match dice.roll(4) {
-            0 => vec!["launch", "-y", "--async", "-c", "demo", &command],
-            _ => vec!["exec", "--async", "demo", &command],
-        };
-        let submission = Submission {
-            mark,
-            child: world.spawn(&args),
-            killed: false,
-        };
-        let submission = strike(&world, &mut dice, submission);
-        let killed = submission.killed;
-        let mark = submission.mark;
-        let ran = world.finish(submission.child);
-        match request_id(&ran.all()) {
-            Some(id) => {
-                acknowledged.insert(mark, id.clone());
-                if dice.roll(10) == 0 {
-                    world.sky(&["api", "cancel", "-y", &id]).ok();
-                    cancelled.insert(id);
-                }
-            }
-            None => assert!(
-                killed,
-                "round {round}: not acknowledged, and not killed:\n{}",
-                ran.all()
-            ),
-        }
+        submit_and_strike(&world, &mut dice, round, &marks, &mut history);
     }
-    settle(&world, &acknowledged);
+    settle(&world, &history.acknowledged);
     fs::write(&stop, "").expect("the talker stops");
-    let statuses = statuses(&world, &acknowledged);
-    let written = fs::read_to_string(&marks).expect("marks");
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in written.lines() {
-        *counts.entry(line).or_default() += 1;
-    }
-    for (mark, count) in &counts {
-        assert_eq!(*count, 1, "seed {seed}: `{mark}` ran {count} times");
-    }
-    for (mark, id) in &acknowledged {
-        let status = &statuses[id];
-        if cancelled.contains(id) {
-            continue;
-        }
-        assert!(
-            status == "SUCCEEDED",
-            "seed {seed}: request {id} of `{mark}` is {status}: {}",
-            world.sky(&["api", "get", id]).all()
-        );
-        assert_eq!(
-            counts.get(mark.as_str()),
-            Some(&1),
-            "seed {seed}: `{mark}` of request {id} did not run"
-        );
-    }
+    check_marks(&world, &history, &marks, seed);
     check_follower(&world, follower, seed);
 
     world.sky(&["down", "-y", "demo"]).ok();
@@ -149,6 +96,83 @@ fn nothing_is_lost_or_done_twice_whatever_is_killed() {
             Err(format!("{left:?}"))
         }
     });
+}
+
+/// What was accepted, and what of it was cancelled.
+#[derive(Default)]
+struct History {
+    /// Mark to request.
+    acknowledged: BTreeMap<String, String>,
+    /// Requests.
+    cancelled: BTreeSet<String>,
+}
+
+/// One round: submits something, kills something meanwhile, cancels some of what was accepted.
+fn submit_and_strike(
+    world: &World,
+    dice: &mut Dice,
+    round: u64,
+    marks: &std::path::Path,
+    history: &mut History,
+) {
+    let mark = format!("m{round}");
+    let command = format!("echo {mark} >> {}", marks.display());
+    let args: Vec<&str> = match dice.roll(4) {
+        0 => vec!["launch", "-y", "--async", "-c", "demo", &command],
+        _ => vec!["exec", "--async", "demo", &command],
+    };
+    let submission = Submission {
+        mark,
+        child: world.spawn(&args),
+        killed: false,
+    };
+    let submission = strike(world, dice, submission);
+    let killed = submission.killed;
+    let mark = submission.mark;
+    let ran = world.finish(submission.child);
+    match request_id(&ran.all()) {
+        Some(id) => {
+            history.acknowledged.insert(mark, id.clone());
+            if dice.roll(10) == 0 {
+                world.sky(&["api", "cancel", "-y", &id]).ok();
+                history.cancelled.insert(id);
+            }
+        }
+        None => assert!(
+            killed,
+            "round {round}: not acknowledged, and not killed:\n{}",
+            ran.all()
+        ),
+    }
+}
+
+/// Whatever succeeded ran exactly once, and nothing ran twice.
+fn check_marks(world: &World, history: &History, marks: &std::path::Path, seed: u64) {
+    let known = statuses(world, &history.acknowledged);
+    let written = fs::read_to_string(marks).expect("marks");
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in written.lines() {
+        *counts.entry(line).or_default() += 1;
+    }
+    for (mark, count) in &counts {
+        assert_eq!(*count, 1, "seed {seed}: `{mark}` ran {count} times");
+    }
+    for (mark, id) in &history.acknowledged {
+        let status = &known[id];
+        if history.cancelled.contains(id) {
+            continue;
+        }
+        assert!(
+            status == "SUCCEEDED",
+            "seed {seed}: request {id} of `{mark}` is {status}: {}",
+            world.sky(&["api", "get", id]).all()
+        );
+        assert_eq!(
+            counts.get(mark.as_str()),
+            Some(&1),
+            "seed {seed}: `{mark}` of request {id} did not run"
+        );
+    }
 }
 
 /// Kills something at a random moment, or nothing.
@@ -244,18 +268,18 @@ fn statuses(world: &World, acknowledged: &BTreeMap<String, String>) -> BTreeMap<
 
 /// The follower saw every line of the talker once, in order.
 fn check_follower(world: &World, mut follower: Child, seed: u64) {
-    let status = follower.wait().expect("the follower ends with the job");
+    let ended = follower.wait().expect("the follower ends with the job");
     let text = fs::read_to_string(world.cwd().join("followed")).expect("what it saw");
     let errors = fs::read_to_string(world.cwd().join("follower.err")).unwrap_or_default();
-    assert_eq!(status.code(), Some(0), "seed {seed}: {errors}\n{text}");
-    let seen: Vec<u64> = text
+    assert_eq!(ended.code(), Some(0), "seed {seed}: {errors}\n{text}");
+    let lines: Vec<u64> = text
         .lines()
         .filter_map(|line| line.rsplit_once(") line ")?.1.trim().parse().ok())
         .collect();
-    let expected: Vec<u64> = (1..=seen.len() as u64).collect();
+    let expected: Vec<u64> = (1..=lines.len() as u64).collect();
     assert_eq!(
-        seen, expected,
+        lines, expected,
         "seed {seed}: lines are missing or repeated\n{errors}"
     );
-    assert!(seen.len() > 10, "the talker spoke: {}", seen.len());
+    assert!(lines.len() > 10, "the talker spoke: {}", lines.len());
 }

@@ -184,6 +184,10 @@ impl World {
     }
 
     /// Waits for a started command.
+    #[expect(
+        clippy::unused_self,
+        reason = "it reads like the other things that are done in a world"
+    )]
     pub(crate) fn finish(&self, child: Child) -> Ran {
         Ran::from(&child.wait_with_output().expect("it ends"))
     }

@@ -61,12 +61,16 @@ pub(crate) fn decide(words: &[String]) -> Decision {
     if path.is_dir() {
         return not_yaml("it is a directory".to_owned());
     }
-    match std::fs::read_to_string(path) {
-        Err(e) => not_yaml(format!("it cannot be read ({e})")),
-        Ok(text) => match task::classify(&text) {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) => return not_yaml(format!("it cannot be read ({e})")),
+    };
+    match task::text_of_bytes(&bytes, only) {
+        Err(error) => not_yaml(format!("it is not valid ({})", error.one_line())),
+        Ok(text) => match task::classify(text) {
             task::Entry::Task => Decision::Entry(Entry::Yaml {
                 path: only.clone(),
-                text,
+                text: text.to_owned(),
             }),
             task::Entry::Command(_) => Decision::Entry(command()),
             task::Entry::Invalid(error) => {

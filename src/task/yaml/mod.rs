@@ -11,5 +11,7 @@ mod write;
 mod tests;
 
 pub(crate) use node::{Data, Key, Node, truth_word};
-pub(crate) use read::{MAX_BYTES, documents, text_of_bytes};
+#[cfg(test)]
+use read::MAX_BYTES;
+pub(crate) use read::{documents, text_of_bytes};
 pub(crate) use write::{Out, document};
