@@ -27,7 +27,7 @@ pub(super) fn restore_open_files(child: &Child) {
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
         return;
     };
-    if let Err(error) = prlimit(Some(pid), Resource::Nofile, limit.clone()) {
+    if let Err(error) = prlimit(Some(pid), Resource::Nofile, *limit) {
         tracing::debug!(%error, "a child keeps the raised limit on open files");
     }
 }
