@@ -7,6 +7,7 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::cast_precision_loss,
+    clippy::too_many_lines,
     reason = "a measuring program: it starts processes, reads clocks and prints"
 )]
 
