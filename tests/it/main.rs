@@ -3,7 +3,6 @@
 //! One test program for all of them, so that the product is linked once.
 #![expect(
     clippy::disallowed_methods,
-    clippy::too_many_lines,
     reason = "tests start processes, read clocks, wait, print their seeds, and tell a story in one piece"
 )]
 

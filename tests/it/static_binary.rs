@@ -50,16 +50,14 @@ impl Root {
     }
 }
 
-/// Whether this process may change its root.
-fn permitted() -> bool {
-    let permitted = Command::new("unshare")
-        .args(["--mount", "true"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !permitted {
-        println!("not permitted to make a mount namespace: nothing was tested");
-    }
-    permitted
+/// Demands what these tests need: the right to make a mount namespace.
+fn demand_namespaces() {
+    let output = Command::new("unshare").args(["--mount", "true"]).output();
+    let permitted = output.is_ok_and(|output| output.status.success());
+    assert!(
+        permitted,
+        "these tests make mount namespaces: run them as root, with `unshare`"
+    );
 }
 
 #[test]
@@ -79,9 +77,7 @@ fn the_binary_asks_for_no_loader() {
 
 #[test]
 fn the_command_line_runs_in_an_empty_root() {
-    if !permitted() {
-        return;
-    }
+    demand_namespaces();
     let root = Root::new();
     let (ok, text) = root.script("chroot $ROOT /sky --version; chroot $ROOT /sky launch --help");
     assert!(ok, "{text}");
@@ -91,9 +87,7 @@ fn the_command_line_runs_in_an_empty_root() {
 
 #[test]
 fn server_and_clusters_run_with_what_an_empty_container_has() {
-    if !permitted() {
-        return;
-    }
+    demand_namespaces();
     let root = Root::new();
     // What every container runtime puts into an empty image. No users, no shells, no libraries, no certificates.
     let (ok, text) = root.script(
