@@ -111,6 +111,26 @@ impl JobStatus {
         }
     }
 
+    /// Returns the sign of how the job ended.
+    pub(crate) const fn mark(self) -> &'static str {
+        match self {
+            Self::Succeeded => "✓",
+            Self::Init
+            | Self::Pending
+            | Self::SettingUp
+            | Self::Running
+            | Self::Failed
+            | Self::FailedSetup
+            | Self::FailedDriver
+            | Self::Cancelled => "⨯",
+        }
+    }
+
+    /// Returns what stands behind the sign at the end of the log of a job that has ended.
+    pub(crate) fn closing_words(self) -> String {
+        format!("Job finished (status: {self}).")
+    }
+
     /// Returns the exit code of a command that followed the job to this point.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {

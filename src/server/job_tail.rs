@@ -61,7 +61,12 @@ async fn open(app: &App, body: &LogsBody, form: Form) -> Result<Box<dyn Source>>
     let wanted = body.job_id.map(JobId);
     let found = app.ops.job_log(&body.cluster_name, wanted).await?;
     if let Some((_, source)) = found {
-        return Ok(source);
+        return Ok(match form {
+            Form::Frames => source,
+            Form::Console | Form::Plain | Form::Html => {
+                stream::ending(source, Box::new(closing_line))
+            }
+        });
     }
     let which = wanted.map_or_else(|| "No job".to_owned(), |id| format!("Job {id} not"));
     let text = match form {
@@ -75,6 +80,20 @@ async fn open(app: &App, body: &LogsBody, form: Form) -> Result<Box<dyn Source>>
         job_id: wanted,
     };
     Ok(Box::new(Fixed::new(text, outcome)))
+}
+
+/// The last line of the log of a job that has ended, for readers who see only text.
+fn closing_line(outcome: &Outcome) -> Option<String> {
+    let Outcome::Job {
+        status: Some(status),
+        ..
+    } = outcome
+    else {
+        return None;
+    };
+    status
+        .is_final()
+        .then(|| format!("{} {}", status.mark(), status.closing_words()))
 }
 
 /// The log of a job; its end is the end of the request that stands for it.

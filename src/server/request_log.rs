@@ -65,7 +65,7 @@ pub(crate) async fn of_request(app: &App, id: RequestId, form: Form) -> Result<B
             let name = app.requests.get(id).await?.name.clone();
             Ok(telling(
                 source,
-                format!("'sky.{name}' request {id} cancelled\n"),
+                format!("'sky.{name}' request {id} cancelled"),
             ))
         }
     }

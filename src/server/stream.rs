@@ -129,40 +129,66 @@ pub(crate) fn empty() -> Response {
     with_headers(Body::empty(), Form::Console)
 }
 
+/// What a log says behind its last line, by how the thing that wrote it ended.
+pub(crate) type LastWord = Box<dyn Fn(&Outcome) -> Option<String> + Send>;
+
 /// Returns a log that ends with `word` when the request that wrote it was cancelled.
 pub(crate) fn telling(inner: Box<dyn Source>, word: String) -> Box<dyn Source> {
+    ending(
+        inner,
+        Box::new(move |outcome| {
+            let cancelled = Outcome::Request {
+                status: RequestStatus::Cancelled,
+            };
+            (*outcome == cancelled).then(|| word.clone())
+        }),
+    )
+}
+
+/// Returns a log that ends with a last word, where there is one for its outcome.
+pub(crate) fn ending(inner: Box<dyn Source>, word: LastWord) -> Box<dyn Source> {
     Box::new(WithLastWord {
         inner,
-        word: word.into(),
+        word,
+        mid_line: false,
         said: None,
     })
 }
 
-/// A log that ends by saying that its request was cancelled.
+/// A log with a last word.
 struct WithLastWord {
     /// The log.
     inner: Box<dyn Source>,
-    /// The word.
-    word: Bytes,
-    /// Where the last word ends, once it was said.
-    said: Option<u64>,
+    /// The word for an outcome.
+    word: LastWord,
+    /// Whether the line that was read last has no end yet.
+    mid_line: bool,
+    /// Where the last word ends and how the log ended, once the word was said.
+    said: Option<(u64, Outcome)>,
 }
 
 impl WithLastWord {
     /// Reads on.
     async fn next(&mut self, offset: u64, wait: bool) -> Result<Piece> {
-        let end = Outcome::Request {
-            status: RequestStatus::Cancelled,
+        if let Some((end, outcome)) = &self.said
+            && offset >= *end
+        {
+            return Ok(Piece::End(outcome.clone()));
+        }
+        let outcome = match self.inner.read(offset, wait).await? {
+            Piece::End(outcome) => outcome,
+            Piece::Bytes(bytes) => {
+                self.mid_line = !bytes.ends_with(b"\n");
+                return Ok(Piece::Bytes(bytes));
+            }
+            quiet @ Piece::Quiet(_) => return Ok(quiet),
         };
-        if self.said.is_some_and(|word_end| offset >= word_end) {
-            return Ok(Piece::End(end));
-        }
-        let piece = self.inner.read(offset, wait).await?;
-        if piece != Piece::End(end) {
-            return Ok(piece);
-        }
-        self.said = Some(offset + self.word.len() as u64);
-        Ok(Piece::Bytes(self.word.clone()))
+        let Some(word) = (self.word)(&outcome) else {
+            return Ok(Piece::End(outcome));
+        };
+        let line = format!("{}{word}\n", if self.mid_line { "\n" } else { "" });
+        self.said = Some((offset + line.len() as u64, outcome));
+        Ok(Piece::Bytes(line.into()))
     }
 }
 
@@ -246,9 +272,7 @@ mod tests {
         assert_eq!(form(&[], Some("pdf")), None);
     }
 
-    async fn shown(status: RequestStatus) -> String {
-        let source = Box::new(Fixed::new("a\nb\n", Outcome::Request { status }));
-        let source = telling(source, "cancelled\n".to_owned());
+    async fn shown(source: Box<dyn Source>) -> String {
         let range = Range {
             offset: None,
             tail: None,
@@ -268,7 +292,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_request_says_so_at_its_end() {
-        assert_eq!(shown(RequestStatus::Succeeded).await, "a\nb\n");
-        assert_eq!(shown(RequestStatus::Cancelled).await, "a\nb\ncancelled\n");
+        let told = |status| {
+            let log = Box::new(Fixed::new("a\nb\n", Outcome::Request { status }));
+            shown(telling(log, "cancelled".to_owned()))
+        };
+        assert_eq!(told(RequestStatus::Succeeded).await, "a\nb\n");
+        assert_eq!(told(RequestStatus::Cancelled).await, "a\nb\ncancelled\n");
+    }
+
+    #[tokio::test]
+    async fn the_last_word_is_a_line_of_its_own() {
+        let log = Box::new(Fixed::new("a\nb", Outcome::File));
+        let word: LastWord = Box::new(|outcome| Some(format!("{outcome:?}")));
+        assert_eq!(shown(ending(log, word)).await, "a\nb\nFile\n");
     }
 }

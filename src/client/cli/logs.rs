@@ -16,7 +16,7 @@ use crate::client::completion;
 use crate::client::exit::{Exit, Outcome, Stop};
 use crate::client::follow::{What, follow};
 use crate::client::session::Session;
-use crate::client::ui::{Tone, paint, report};
+use crate::client::ui::{Tone, paint, report, style};
 
 /// Lines that are shown of a long log, unless the user says otherwise.
 const RECENT_LINES: i64 = 1000;
@@ -103,7 +103,10 @@ pub(super) async fn run(app: &App, args: LogsArgs) -> Outcome {
 }
 
 /// Follows a job that was just submitted, from its first line.
+///
+/// A blank line sets it off from what was said about the submission.
 pub(super) async fn tail_job(session: &Session, cluster: &str, job: u64) -> Outcome {
+    session.ui.out("");
     show_job(session, cluster, job, 0, true).await
 }
 
@@ -125,7 +128,7 @@ async fn show_job(session: &Session, cluster: &str, job: u64, tail: i64, follows
     };
     let status = match end {
         Some(End::Job { status, .. }) => {
-            if let Some(status) = status.filter(|status| follows && status.is_final()) {
+            if let Some(status) = status.filter(|status| status.is_final()) {
                 say_finished(session, status);
             }
             status
@@ -153,18 +156,8 @@ async fn show_job(session: &Session, cluster: &str, job: u64, tail: i64, follows
 /// Says how a job ended.
 fn say_finished(session: &Session, status: JobStatus) {
     let ui = &session.ui;
-    let mark = match status {
-        JobStatus::Succeeded => ui.paint("✓", Tone::Green),
-        JobStatus::Cancelled => ui.paint("⨯", Tone::Yellow),
-        JobStatus::Init
-        | JobStatus::Pending
-        | JobStatus::SettingUp
-        | JobStatus::Running
-        | JobStatus::Failed
-        | JobStatus::FailedSetup
-        | JobStatus::FailedDriver => ui.paint("⨯", Tone::Red),
-    };
-    ui.out(&format!("{mark} Job finished (status: {status})."));
+    let mark = ui.paint(status.mark(), style::of_job(status));
+    ui.out(&format!("{mark} {}", status.closing_words()));
 }
 
 /// Says that a job goes on without this terminal.
