@@ -353,7 +353,10 @@ pub(super) async fn cancel(app: &App, args: CancelArgs) -> Outcome {
     if args.ids.is_empty() && !args.yes.yes {
         let whose = if args.all_users { "everybody" } else { "yours" };
         app.ui
-            .demand(&format!("All requests of {whose} are cancelled."), "cancel")
+            .demand(
+                &format!("All requests of {whose} will be cancelled."),
+                "cancel",
+            )
             .await?;
     }
     let body = ApiCancelBody {

@@ -28,8 +28,23 @@ pub(crate) fn line(text: &str) -> String {
     prefix(text)
 }
 
+/// Returns a line of a job's log: the prefix of what the job says, the signs of what is said about the job.
+pub(crate) fn job_line(text: &str) -> String {
+    let signs = [
+        ("├──", Tone::Dim),
+        ("└──", Tone::Dim),
+        ("ERROR:", Tone::Red),
+    ];
+    for (sign, tone) in signs {
+        if let Some(rest) = text.strip_prefix(sign) {
+            return format!("{}{rest}", paint(sign, tone, true));
+        }
+    }
+    prefix(text)
+}
+
 /// Returns a line with the prefix of the process that wrote it, `(name, pid=N) `, in cyan.
-pub(crate) fn prefix(text: &str) -> String {
+fn prefix(text: &str) -> String {
     match split_prefix(text) {
         Some((prefix, rest)) => format!("{}{rest}", paint(prefix, Tone::Cyan, true)),
         None => text.to_owned(),
@@ -53,6 +68,24 @@ fn split_prefix(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_job_says_keeps_its_bytes() {
+        for (text, dressed) in [
+            ("├── Waiting", "\u{1b}[2m├──\u{1b}[0m Waiting"),
+            (
+                "ERROR: Job 1 failed",
+                "\u{1b}[31mERROR:\u{1b}[0m Job 1 failed",
+            ),
+            (
+                "(a, pid=1) ✓ ERROR: x",
+                "\u{1b}[36m(a, pid=1)\u{1b}[0m ✓ ERROR: x",
+            ),
+            ("50 % ✔", "50 % ✔"),
+        ] {
+            assert_eq!(job_line(text), dressed);
+        }
+    }
 
     #[test]
     fn symbols_and_prefixes_get_their_looks() {

@@ -146,7 +146,7 @@ impl LogView {
         match (self.kind, self.ui.out_colors()) {
             (Kind::Request, true) => dress::line(text).into_bytes(),
             (Kind::Request, false) => strip_escapes(text).into_bytes(),
-            (Kind::Job, true) => dress::prefix(text).into_bytes(),
+            (Kind::Job, true) => dress::job_line(text).into_bytes(),
             (Kind::Job, false) => text
                 .strip_prefix("\u{1b}[36m(")
                 .and_then(|rest| rest.split_once("\u{1b}[0m"))

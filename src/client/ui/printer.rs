@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::markup;
 use super::progress::Progress;
+use super::report;
 use super::style::{Tone, paint};
 use crate::base::{Error, Result};
+use crate::client::exit::Exit;
 use crate::sys::env;
 
 /// The terminal, as far as `sky` cares. Cheap to clone.
@@ -37,14 +39,17 @@ struct Inner {
 impl Ui {
     /// Looks at the terminal and the environment.
     pub(crate) fn new() -> Self {
-        let colors = env::var("NO_COLOR").is_none() && env::var("TERM").is_none_or(|t| t != "dumb");
+        let moves = env::var("TERM").is_none_or(|t| t != "dumb");
+        let colors = moves && env::var("NO_COLOR").is_none();
         let err_terminal = io::stderr().is_terminal();
+        let out_terminal = io::stdout().is_terminal();
         Self {
             inner: Arc::new(Inner {
-                out_colors: colors && io::stdout().is_terminal(),
+                out_colors: colors && out_terminal,
                 err_colors: colors && err_terminal,
                 interactive: err_terminal && io::stdin().is_terminal(),
-                progress: Progress::new(err_terminal),
+                // `sky … | cat` on a terminal: others' lines would run into a live line that they know nothing of.
+                progress: Progress::new(moves && err_terminal && out_terminal),
                 #[cfg(test)]
                 captured: None,
             }),
@@ -111,7 +116,7 @@ impl Ui {
             let mut out = io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
         };
-        settle(&self.inner.progress.suspend(write));
+        settle(self.inner.progress.suspend(write));
     }
 
     /// Writes a value to stdout as JSON.
@@ -161,13 +166,21 @@ impl Ui {
     }
 }
 
-/// Ends the program when stdout has no reader: all that is left to do is to print.
-fn settle(written: &io::Result<()>) {
-    #[expect(
-        clippy::exit,
-        reason = "a pipe without reader ends a program that prints; requests live on in the server"
-    )]
-    if written.is_err() {
+/// Ends the program when stdout cannot be written to: all that is left to do is to print.
+#[expect(
+    clippy::exit,
+    reason = "there is nothing to come back to from a result that nobody can have; requests live on in the server"
+)]
+fn settle(written: io::Result<()>) {
+    let Err(error) = written else {
+        return;
+    };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        // The reader has seen enough.
         std::process::exit(0);
     }
+    let text = report::render(&Error::io("write to stdout", &error), false);
+    // Nobody can be told that stderr is gone, too.
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+    std::process::exit(Exit::Failure.code().into());
 }

@@ -82,6 +82,9 @@ impl Ui {
         let line = self
             .ask(&format!("{question} Type `{word}` to go on: "))
             .await?;
+        if line.is_none() {
+            self.err("");
+        }
         if line.as_deref() == Some(word) {
             Ok(())
         } else {
