@@ -138,7 +138,8 @@ fn usage(ui: &Ui, error: &clap::Error) -> Exit {
         } else {
             text.to_string()
         };
-        ui.err_text(&text);
+        // All errors begin alike.
+        ui.err_text(&text.replacen("error:", "Error:", 1));
         Exit::Usage
     }
 }

@@ -33,7 +33,9 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: CancelBody) -> Result<Value> {
         })
         .await?;
     cx.end_spinner();
-    if !cancelled.ids.is_empty() {
+    if cancelled.ids.is_empty() {
+        cx.line(format!("No jobs to cancel on cluster '{}'.", cluster.name));
+    } else {
         let ids: Vec<String> = cancelled.ids.iter().map(ToString::to_string).collect();
         cx.line(format!("Cancelled job ID(s): {}", ids.join(", ")));
     }

@@ -26,10 +26,22 @@ impl Ops {
         Ok(found.map(|job| (job.job_id, self.clusters.job_log(&cluster, job.job_id))))
     }
 
-    /// Returns the request that provisioned a cluster last: its log is the provision log.
-    pub(crate) async fn provision_request(&self, cluster: &str) -> Result<RequestId> {
+    /// Returns the request that provisioned a cluster last: its log is the provision log, of all workers.
+    pub(crate) async fn provision_request(
+        &self,
+        cluster: &str,
+        worker: Option<u32>,
+    ) -> Result<RequestId> {
         let name: ClusterName = cluster.parse()?;
-        Ok(self.clusters.get(&name).await?.provisioned_by)
+        let cluster = self.clusters.get(&name).await?;
+        let workers = cluster.set.count.saturating_sub(1);
+        match worker {
+            Some(worker) if worker > workers => Err(Error::new(
+                Kind::NotFound,
+                format!("cluster `{name}` has no worker {worker}, it has {workers}"),
+            )),
+            Some(_) | None => Ok(cluster.provisioned_by),
+        }
     }
 
     /// Returns the names of clusters that begin with a text, for completion.

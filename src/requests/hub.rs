@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::sink::waiting_text;
 use crate::api::frames::{Control, MAX_PAYLOAD, Outcome};
 use crate::api::status::RequestStatus;
 use crate::base::{Error, Result};
@@ -139,7 +140,7 @@ impl Hub {
         if !pending || live.waiting || live.length(&self.path) > 0 {
             return;
         }
-        let text = format!("[dim]{reason}[/dim]");
+        let text = waiting_text(reason);
         let lines = Control::Init(text.clone()).line() + &Control::Start(text).line();
         live.waiting = live.write(&self.path, lines.into()).is_ok();
         drop(live);

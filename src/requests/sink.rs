@@ -67,11 +67,19 @@ impl EventSink for Sink {
             Event::Spinner(text) => self.spin(text),
             Event::Waiting(Some(reason)) => {
                 self.waits(Some(&reason));
-                self.spin(Some(reason));
+                self.spin(Some(waiting_text(&reason)));
             }
             Event::Waiting(None) => self.waits(None),
         }
     }
+}
+
+/// Returns why something waits as the text of a spinner.
+pub(super) fn waiting_text(reason: &str) -> String {
+    let mut rest = reason.chars();
+    let first = rest.next().map(|c| c.to_ascii_uppercase());
+    let text: String = first.into_iter().chain(rest).collect();
+    format!("[bold cyan]{text}[/]")
 }
 
 /// Returns text as lines of the log: each ended, none that a client would take for a control line.

@@ -7,7 +7,7 @@ use super::args::{AsyncArgs, ConfigArgs, YesArgs};
 use super::logs::job_id;
 use super::submit::submit;
 use super::{App, help, many};
-use crate::api::bodies::{CancelBody, Refresh};
+use crate::api::bodies::CancelBody;
 use crate::base::{Error, Kind};
 use crate::client::completion;
 use crate::client::exit::{Exit, Outcome};
@@ -49,7 +49,11 @@ pub(super) async fn run(app: &App, args: CancelArgs) -> Outcome {
     let session = app.open(&args.config).await?;
     let clusters = clusters(&session, &args.cluster).await?;
     if clusters.len() > 1 && !jobs.is_empty() {
-        let what = format!("job ids make no sense for {} clusters", clusters.len());
+        let what = format!(
+            "job ids go with one cluster, and `{}` means {}",
+            args.cluster,
+            many::counted(&clusters)
+        );
         return Err(Error::new(Kind::Usage, what).into());
     }
     if !jobs.is_empty() && everything {
@@ -77,6 +81,10 @@ pub(super) async fn run(app: &App, args: CancelArgs) -> Outcome {
         app.ui.confirm(&question, OnEnter::Yes).await?;
     }
     for cluster in &clusters {
+        if clusters.len() > 1 && !args.detach.detach {
+            app.ui
+                .out(&format!("Cancelling {which} on cluster '{cluster}'..."));
+        }
         let body = CancelBody {
             common: session.common(),
             cluster_name: cluster.clone(),
@@ -89,13 +97,10 @@ pub(super) async fn run(app: &App, args: CancelArgs) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// Finds the clusters that a name or pattern means.
+/// Finds the clusters that a name or pattern means; jobs are only on those that are up.
 async fn clusters(session: &Session, pattern: &str) -> Outcome<Vec<String>> {
-    if !pattern.contains(['*', '?', '[']) {
+    if !many::is_pattern(pattern) {
         return Ok(vec![pattern.to_owned()]);
     }
-    let wanted = vec![pattern.to_owned()];
-    let found = many::list(session, Some(wanted.clone()), true, Refresh::None).await?;
-    many::demand_all(&wanted, &found)?;
-    Ok(found.into_iter().map(|record| record.name).collect())
+    many::up(session, &[pattern.to_owned()]).await
 }

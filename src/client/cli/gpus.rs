@@ -94,12 +94,14 @@ async fn list(app: &App, args: ListArgs) -> Outcome {
         let found: BTreeMap<String, Vec<Row>> = session.ask("/list_accelerators", &body).await?;
         if args.output.is_json() {
             app.ui.out_json(&found)?;
-        } else if found.is_empty() {
+        }
+        if found.is_empty() {
             let what = format!("no enabled infra offers the accelerator `{name}`");
             return Err(Error::new(Kind::NotFound, what)
                 .hint("sky gpus list")
                 .into());
-        } else {
+        }
+        if !args.output.is_json() {
             app.ui.out(
                 offers(found)
                     .render(app.ui.out_colors())

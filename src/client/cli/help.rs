@@ -32,8 +32,7 @@ Options:
 {options}{after-help}";
 
 /// Examples of `sky`.
-pub(super) const ROOT_EXAMPLES: &str = "
-Examples:
+pub(super) const ROOT_EXAMPLES: &str = "Examples:
   sky launch -c demo --cpus 2 'echo hello; nproc'
   sky exec demo -- python train.py --lr 3e-4
   sky status

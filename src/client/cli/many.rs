@@ -9,6 +9,7 @@ use super::submit::{leave, submit};
 use crate::api::bodies::{Refresh, StatusBody};
 use crate::api::records::ClusterRecord;
 use crate::api::requests::StatusQuery;
+use crate::api::status::ClusterStatus;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind};
 use crate::client::exit::{Exit, Outcome, Stop};
@@ -202,6 +203,30 @@ pub(super) fn demand_all(wanted: &[String], found: &[ClusterRecord]) -> crate::b
     };
     Err(Error::new(Kind::ClusterNotFound, what)
         .hint("`sky status -u` lists the clusters that exist"))
+}
+
+/// Returns whether a text is a pattern and not a name.
+pub(super) fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Finds the clusters that are up among those that names and patterns mean. One named outright is taken as it is.
+pub(super) async fn up(session: &Session, wanted: &[String]) -> Outcome<Vec<String>> {
+    let found = list(session, Some(wanted.to_vec()), true, Refresh::None).await?;
+    demand_all(wanted, &found)?;
+    let is_named = |name: &String| wanted.contains(name);
+    let names: Vec<String> = found
+        .into_iter()
+        .filter(|record| record.status == ClusterStatus::Up || is_named(&record.name))
+        .map(|record| record.name)
+        .collect();
+    if names.is_empty() {
+        let what = format!("no cluster is up that `{}` means", wanted.join("`, `"));
+        return Err(Error::new(Kind::ClusterNotUp, what)
+            .hint(format!("sky status '{}'", wanted.join("' '")))
+            .into());
+    }
+    Ok(names)
 }
 
 /// Returns whether a name or pattern means a cluster.

@@ -21,7 +21,7 @@ use crate::client::ui::{Cell, Table, report, style, times};
 #[derive(Debug, Args)]
 #[command(after_help = help::QUEUE)]
 pub(crate) struct QueueArgs {
-    /// The clusters [default: all of yours that are up]
+    /// Names or patterns [default: all of yours that are up]
     #[arg(value_name = "CLUSTER", add = ArgValueCandidates::new(completion::clusters))]
     clusters: Vec<String>,
     /// Jobs of everybody
@@ -49,19 +49,12 @@ struct Listed<'a> {
 /// Runs the command.
 pub(super) async fn run(app: &App, args: QueueArgs) -> Outcome {
     for name in &args.clusters {
-        name.parse::<ClusterName>()?;
+        if !many::is_pattern(name) {
+            name.parse::<ClusterName>()?;
+        }
     }
     let session = app.open(&args.config).await?;
-    let names = if args.clusters.is_empty() {
-        let found = many::list(&session, None, args.all_users, Refresh::None).await?;
-        found
-            .into_iter()
-            .filter(|record| record.status == ClusterStatus::Up)
-            .map(|record| record.name)
-            .collect()
-    } else {
-        args.clusters.clone()
-    };
+    let names = clusters(&session, &args).await?;
     if names.is_empty() && !args.output.is_json() {
         app.ui.out("No cluster is up.");
         return Ok(Exit::Success);
@@ -74,9 +67,8 @@ pub(super) async fn run(app: &App, args: QueueArgs) -> Outcome {
             Ok(jobs) => listed.push((name, jobs)),
             Err(Stop::Failed(error)) => {
                 exit = Exit::Failure;
-                let error = error.context(format!(
-                    "the job queue of cluster '{name}' is not to be had"
-                ));
+                let error =
+                    error.context(format!("failed to get the job queue of cluster '{name}'"));
                 app.ui
                     .err_text(&report::render(&error, app.ui.err_colors()));
             }
@@ -107,13 +99,36 @@ pub(super) async fn run(app: &App, args: QueueArgs) -> Outcome {
         };
         app.ui
             .out(&format!("Job queue of {whose} on cluster {name}"));
+        if jobs.is_empty() {
+            app.ui.out(if args.skip_finished {
+                "No unfinished jobs."
+            } else {
+                "No jobs."
+            });
+            continue;
+        }
         app.ui.out(
-            table(jobs, Moment::now())
+            table(name, jobs, Moment::now())
                 .render(app.ui.out_colors())
                 .trim_end_matches('\n'),
         );
     }
     Ok(exit)
+}
+
+/// Finds the clusters that are meant.
+async fn clusters(session: &Session, args: &QueueArgs) -> Outcome<Vec<String>> {
+    if args.clusters.iter().any(|name| many::is_pattern(name)) {
+        return many::up(session, &args.clusters).await;
+    }
+    if !args.clusters.is_empty() {
+        return Ok(args.clusters.clone());
+    }
+    let found = many::list(session, None, args.all_users, Refresh::None).await?;
+    let up = found
+        .into_iter()
+        .filter(|record| record.status == ClusterStatus::Up);
+    Ok(up.map(|record| record.name).collect())
 }
 
 /// Asks for the queue of one cluster.
@@ -127,8 +142,14 @@ async fn ask(session: &Session, name: &str, args: &QueueArgs) -> Outcome<Vec<Job
     session.ask("/queue", &body).await
 }
 
+/// Returns where `sky logs -s` puts the log of a job, whose directory on the node is given.
+fn place_of_log(cluster: &str, on_node: &str) -> String {
+    let name = on_node.rsplit('/').next().unwrap_or(on_node);
+    format!("~/sky_logs/{cluster}/{name}")
+}
+
 /// The table, newest first.
-fn table(jobs: &[JobRecord], now: Moment) -> Table {
+fn table(cluster: &str, jobs: &[JobRecord], now: Moment) -> Table {
     let mut table = Table::new([
         "ID",
         "NAME",
@@ -153,7 +174,7 @@ fn table(jobs: &[JobRecord], now: Moment) -> Table {
             times::exact_secs(job.start_at, job.end_at, now).into(),
             job.resources.as_str().into(),
             Cell::toned(job.status.as_str(), style::of_job(job.status)),
-            job.log_path.as_str().into(),
+            place_of_log(cluster, &job.log_path).into(),
             job.metadata["git_commit"]
                 .as_str()
                 .unwrap_or(times::NONE)
@@ -179,6 +200,10 @@ mod tests {
         };
         let jobs = [job(1, "FAILED", Some(999_981.0)), job(2, "PENDING", None)];
         let now = Moment::from_micros(1_000_000_000_000);
-        insta::assert_snapshot!(table(&jobs, now).render(false).replace("  \n", "|\n"));
+        insta::assert_snapshot!(
+            table("demo", &jobs, now)
+                .render(false)
+                .replace("  \n", "|\n")
+        );
     }
 }

@@ -79,6 +79,13 @@ pub(super) async fn run(app: &App, args: StatusArgs) -> Outcome {
         )
         .into());
     }
+    if query && args.clusters.is_empty() {
+        return Err(
+            Error::new(Kind::Usage, "the address of which cluster? None is named")
+                .hint("sky status --ip CLUSTER")
+                .into(),
+        );
+    }
     let session = app.open(&args.config).await?;
     if query {
         return address(&session, &args).await;
@@ -262,9 +269,10 @@ async fn address(session: &Session, args: &StatusArgs) -> Outcome {
     let found = many::list(session, Some(args.clusters.clone()), true, Refresh::None).await?;
     many::demand_all(&args.clusters, &found)?;
     let [record] = found.as_slice() else {
+        let names: Vec<String> = found.iter().map(|record| record.name.clone()).collect();
         let what = format!(
-            "an address is asked of exactly one cluster, not of {}",
-            found.len()
+            "one address at a time, and this is {}",
+            many::counted(&names)
         );
         return Err(Error::new(Kind::Usage, what).into());
     };
@@ -306,6 +314,11 @@ async fn address(session: &Session, args: &StatusArgs) -> Outcome {
                 Error::new(Kind::NotFound, what)
             };
             session.ui.out(&text(found.get(&port).ok_or_else(closed)?));
+        }
+        None if found.is_empty() => {
+            session
+                .ui
+                .err(&format!("Cluster '{}' has no opened ports.", record.name));
         }
         None => {
             for (port, url) in &found {

@@ -41,6 +41,12 @@ pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
     if args.clusters.all || args.clusters.all_users {
         found.retain(|record| record.status != ClusterStatus::Stopped);
     }
+    // They are stopped all the same: a request that would start one again has to go.
+    let at_rest: Vec<String> = found
+        .iter()
+        .filter(|record| record.status == ClusterStatus::Stopped)
+        .map(|record| record.name.clone())
+        .collect();
     let names: Vec<String> = found
         .into_iter()
         .map(|record| record.name)
@@ -58,7 +64,12 @@ pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
             graceful_timeout: args.graceful_timeout,
         },
         done: &|session, name| {
-            session.ui.out(&format!("Stopping cluster {name}...done."));
+            let said = if at_rest.iter().any(|stopped| stopped == name) {
+                format!("Cluster {name} is stopped already.")
+            } else {
+                format!("Stopping cluster {name}...done.")
+            };
+            session.ui.out(&said);
             session
                 .ui
                 .out(&format!("  To restart the cluster, run: sky start {name}"));

@@ -82,7 +82,8 @@ async fn provision_logs(
         follow: asked.query.follow,
     };
     let name = &posted.body.cluster_name;
-    let id = app.ops.provision_request(name).await?;
+    let worker = posted.body.worker;
+    let id = app.ops.provision_request(name, worker).await?;
     let source = request_log::of_request(&app, id, form).await.map_err(|e| {
         let gone = format!("the provision log of cluster `{name}` does not exist any more");
         if e.kind() == Kind::NotFound {
