@@ -31,6 +31,7 @@ use self::ui::{Ui, report};
 use crate::api::versions::VERSION;
 use crate::base::{Error, Result};
 use crate::sys::paths::Paths;
+use crate::sys::signals;
 
 /// Runs the command line to its end.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
@@ -101,6 +102,10 @@ fn settle(ui: &Ui, outcome: Outcome) -> Exit {
         Ok(exit) => exit,
         Err(Stop::Detached) => Exit::Failure,
         Err(Stop::Aborted) => {
+            // The terminal shows `^C` where the cursor was.
+            if ui.is_interactive() && signals::were_seen() {
+                ui.err("");
+            }
             ui.err("Aborted!");
             Exit::Failure
         }

@@ -56,6 +56,13 @@ fn end_now() -> ! {
 /// The signals of this process, once they are watched.
 static SIGNALS: OnceLock<Signals> = OnceLock::new();
 
+/// Returns whether a signal came since they are watched.
+pub(crate) fn were_seen() -> bool {
+    SIGNALS
+        .get()
+        .is_some_and(|signals| signals.asked.is_cancelled())
+}
+
 /// Begins to watch the signals of this process, or returns what is watched already.
 ///
 /// From here on Ctrl-C no longer ends the process by itself.

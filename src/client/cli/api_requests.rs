@@ -316,7 +316,13 @@ pub(super) async fn get(app: &App, args: GetArgs) -> Outcome {
                 .into());
         }
     }
-    let ended = session.ended(&id).await?;
+    let ended = match session.ended(&id).await {
+        Err(Stop::Aborted) => {
+            leave(&session, id.parse()?);
+            return Err(Stop::Detached);
+        }
+        other => other?,
+    };
     app.ui.out_json(&result_of(&ended)?)?;
     Ok(Exit::Success)
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(app: &App, args: CancelArgs) -> Outcome {
     let clusters = clusters(&session, &args.cluster).await?;
     if clusters.len() > 1 && !jobs.is_empty() {
         let what = format!(
-            "job ids go with one cluster, and `{}` means {}",
+            "job ids go with one cluster, and `{}` matches {}",
             args.cluster,
             many::counted(&clusters)
         );

@@ -221,7 +221,7 @@ pub(super) async fn up(session: &Session, wanted: &[String]) -> Outcome<Vec<Stri
         .map(|record| record.name)
         .collect();
     if names.is_empty() {
-        let what = format!("no cluster is up that `{}` means", wanted.join("`, `"));
+        let what = format!("no cluster that matches `{}` is up", wanted.join("`, `"));
         return Err(Error::new(Kind::ClusterNotUp, what)
             .hint(format!("sky status '{}'", wanted.join("' '")))
             .into());

@@ -80,11 +80,12 @@ pub(super) async fn run(app: &App, args: StatusArgs) -> Outcome {
         .into());
     }
     if query && args.clusters.is_empty() {
-        return Err(
-            Error::new(Kind::Usage, "the address of which cluster? None is named")
-                .hint("sky status --ip CLUSTER")
-                .into(),
-        );
+        return Err(Error::new(
+            Kind::Usage,
+            "an address is asked of exactly one cluster, and none is named",
+        )
+        .hint("sky status --ip CLUSTER")
+        .into());
     }
     let session = app.open(&args.config).await?;
     if query {
@@ -271,7 +272,7 @@ async fn address(session: &Session, args: &StatusArgs) -> Outcome {
     let [record] = found.as_slice() else {
         let names: Vec<String> = found.iter().map(|record| record.name.clone()).collect();
         let what = format!(
-            "one address at a time, and this is {}",
+            "an address is asked of exactly one cluster, and this is {}",
             many::counted(&names)
         );
         return Err(Error::new(Kind::Usage, what).into());

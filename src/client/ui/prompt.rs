@@ -55,7 +55,9 @@ impl Ui {
         tokio::select! {
             biased;
             () = signals.asked().cancelled() => {
-                self.err("");
+                if !self.is_interactive() {
+                    self.err("");
+                }
                 Err(Stop::Aborted)
             }
             read = read => match read {
