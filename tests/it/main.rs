@@ -9,11 +9,13 @@
 mod bad_input;
 mod burst;
 mod cancel;
+mod cli;
 mod crash;
 mod follow;
 mod launch;
 mod layers;
 mod static_binary;
 mod team;
+mod terminal;
 mod trouble;
 mod world;
