@@ -51,8 +51,8 @@ enum Ended {
 
 /// Runs a request.
 async fn run(core: &Arc<Core>, id: RequestId, token: CancellationToken) {
-    let record = match begin(core, id).await {
-        Ok(Some(record)) => Arc::new(record),
+    let (record, steps) = match begin(core, id).await {
+        Ok(Some((record, steps))) => (Arc::new(record), steps),
         // It was cancelled while it waited for its start to be stored; the lanes know already.
         Ok(None) => return,
         Err(error) => return lost(core, id, &error).await,
@@ -62,7 +62,7 @@ async fn run(core: &Arc<Core>, id: RequestId, token: CancellationToken) {
     let run = Run {
         core: Arc::clone(core),
         sink: Arc::new(Sink::new(id, Arc::clone(&hub), core)),
-        ledger: Arc::new(Ledger::of(core, &record).await),
+        ledger: Arc::new(Ledger::of(core, id, steps)),
         record,
     };
     if run.record.state.cancel_mark().is_some() {
@@ -85,8 +85,13 @@ async fn run(core: &Arc<Core>, id: RequestId, token: CancellationToken) {
     run.wind_down(left).await;
 }
 
-/// Stores that the request runs; `None` when it is final already.
-async fn begin(core: &Arc<Core>, id: RequestId) -> Result<Option<Record>> {
+/// Steps that earlier runs finished, with their outputs.
+type Steps = Vec<(String, Value)>;
+
+/// Stores that the request runs, and reads what it has done already; `None` when it is final.
+///
+/// One transaction for both: a run that did not know its steps would do them again.
+async fn begin(core: &Arc<Core>, id: RequestId) -> Result<Option<(Record, Steps)>> {
     let start = || {
         let core = Arc::clone(core);
         move |tx: &mut crate::store::WriteTx<'_>| {
@@ -95,7 +100,8 @@ async fn begin(core: &Arc<Core>, id: RequestId) -> Result<Option<Record>> {
             if row.state.finished_at().is_some() {
                 return Ok(None);
             }
-            store::record(tx, id, row, true).map(Some)
+            let record = store::record(tx, id, row, true)?;
+            Ok(Some((record, store::steps(tx, id)?)))
         }
     };
     let lane = core.board().lane(id);
@@ -258,26 +264,12 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the steps that earlier runs recorded.
-    async fn of(core: &Arc<Core>, record: &Record) -> Self {
-        let id = record.id;
-        let done = if record.steps.is_empty() {
-            HashMap::new()
-        } else {
-            let read = core.db.read(move |tx| store::steps(tx, id)).await;
-            match read {
-                Ok(steps) => HashMap::from_iter(steps),
-                Err(error) => {
-                    // Steps are idempotent: doing one again is safe, if slow.
-                    tracing::error!(error = error.one_line(), "recorded steps cannot be read");
-                    HashMap::new()
-                }
-            }
-        };
+    /// Makes the ledger of a request that has done `steps` already.
+    fn of(core: &Arc<Core>, id: RequestId, steps: Steps) -> Self {
         Self {
             core: Arc::clone(core),
             id,
-            done: Mutex::new(done),
+            done: Mutex::new(steps.into_iter().collect()),
         }
     }
 }
