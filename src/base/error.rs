@@ -248,7 +248,11 @@ impl Error {
     pub(crate) fn caused_by(mut self, source: &dyn std::error::Error) -> Self {
         let mut next = Some(source);
         while let Some(cause) = next {
-            self.chain.push(cause.to_string());
+            let text = cause.to_string();
+            // Errors that print their source as their own text would say everything twice.
+            if self.chain.last() != Some(&text) {
+                self.chain.push(text);
+            }
             next = cause.source();
         }
         self

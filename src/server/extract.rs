@@ -70,11 +70,19 @@ where
         let collected = tokio::time::timeout(BODY_TIME, collect(body, JSON_LIMIT)).await;
         let bytes = collected
             .map_err(|_| Error::new(Kind::Timeout, "the body did not arrive in time"))
-            .and_then(std::convert::identity)
+            .and_then(|body| body.map_err(broken))
             .map_err(|e| reply_error(&e))?;
         let body = parse(&bytes).map_err(Wrong::into_response)?;
         Ok(Self { visitor, body })
     }
+}
+
+/// A body that ends too early is a mistake of its sender, not of a server behind this one.
+fn broken(error: Error) -> Error {
+    if error.kind() == Kind::Unreachable {
+        return Error::new(Kind::Invalid, "the body broke off before its end");
+    }
+    error
 }
 
 /// The query of a URL on behalf of somebody. Keys may be repeated.

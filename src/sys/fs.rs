@@ -1,7 +1,7 @@
 //! Files: private directories, atomic replacement.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -54,6 +54,15 @@ pub(crate) fn open_append(path: &Path) -> Result<File> {
         .mode(0o600)
         .open(path)
         .map_err(|e| Error::io(format!("open `{}` for appending", path.display()), &e))
+}
+
+/// Reads the first `limit` bytes of a file at most: a device or pipe may have no end.
+pub(crate) fn read_at_most(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(limit as u64)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a file as text; `None` when it does not exist.

@@ -41,7 +41,7 @@ pub(crate) use resources::{AutostopSpec, Order, Shape};
 pub(crate) use validate::validate;
 
 pub(crate) use wire::{to_display, to_wire};
-pub(crate) use yaml::text_of_bytes;
+pub(crate) use yaml::{MAX_BYTES, text_of_bytes};
 #[cfg(test)]
 pub(crate) use {
     amount::PortRange,

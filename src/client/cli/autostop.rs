@@ -46,6 +46,7 @@ pub(crate) struct AutostopArgs {
 
 /// Runs the command.
 pub(super) async fn run(app: &App, args: AutostopArgs) -> Outcome {
+    many::some_named(&args.clusters, "autostop")?;
     let session = app.open(&args.config).await?;
     let mut found = many::resolve(&session, &args.clusters, "autostop").await?;
     if args.clusters.all || args.clusters.all_users {

@@ -38,6 +38,7 @@ pub(crate) struct DownArgs {
 
 /// Runs the command.
 pub(super) async fn run(app: &App, args: DownArgs) -> Outcome {
+    many::some_named(&args.clusters, "down")?;
     let session = app.open(&args.config).await?;
     let (found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "down").await?;
     let names: Vec<String> = found

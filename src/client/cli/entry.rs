@@ -61,7 +61,7 @@ pub(crate) fn decide(words: &[String]) -> Decision {
     if path.is_dir() {
         return not_yaml("it is a directory".to_owned());
     }
-    let bytes = match std::fs::read(path) {
+    let bytes = match crate::sys::fs::read_at_most(path, task::MAX_BYTES + 1) {
         Ok(bytes) => bytes,
         Err(e) => return not_yaml(format!("it cannot be read ({e})")),
     };

@@ -124,20 +124,26 @@ fn tell_foreign(session: &Session, found: &[ClusterRecord]) {
     }
 }
 
+/// Refuses arguments that mean no cluster; said before a server is started for nothing.
+pub(super) fn some_named(args: &ClustersArgs, command: &str) -> Outcome<()> {
+    if args.all || args.all_users || !args.clusters.is_empty() {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Usage, "which clusters? Name them, or say --all")
+            .hint(format!("sky {command} NAME"))
+            .into(),
+    )
+}
+
 /// Lists what the arguments mean, where it exists.
 async fn candidates(
     session: &Session,
     args: &ClustersArgs,
     command: &str,
 ) -> Outcome<Vec<ClusterRecord>> {
+    some_named(args, command)?;
     let everything = args.all || args.all_users;
-    if !everything && args.clusters.is_empty() {
-        return Err(
-            Error::new(Kind::Usage, "which clusters? Name them, or say --all")
-                .hint(format!("sky {command} NAME"))
-                .into(),
-        );
-    }
     if everything && !args.clusters.is_empty() {
         session
             .ui

@@ -36,6 +36,7 @@ pub(crate) struct StopArgs {
 
 /// Runs the command.
 pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
+    many::some_named(&args.clusters, "stop")?;
     let session = app.open(&args.config).await?;
     let (mut found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "stop").await?;
     if args.clusters.all || args.clusters.all_users {

@@ -11,7 +11,5 @@ mod write;
 mod tests;
 
 pub(crate) use node::{Data, Key, Node, truth_word};
-#[cfg(test)]
-use read::MAX_BYTES;
-pub(crate) use read::{documents, text_of_bytes};
+pub(crate) use read::{MAX_BYTES, documents, text_of_bytes};
 pub(crate) use write::{Out, document};

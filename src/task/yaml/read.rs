@@ -20,7 +20,7 @@ const MAX_NODES: usize = 50_000;
 pub(crate) fn text_of_bytes<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str> {
     let refuse = |what: String| Err(Error::new(Kind::InvalidTask, format!("{origin}: {what}")));
     if bytes.len() > MAX_BYTES {
-        return refuse(too_long(bytes.len()));
+        return refuse(too_long());
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return refuse("the text is UTF-16: save it as UTF-8".to_owned());
@@ -39,8 +39,8 @@ pub(crate) fn text_of_bytes<'a>(bytes: &'a [u8], origin: &str) -> Result<&'a str
 }
 
 /// Says that a text is too long.
-fn too_long(length: usize) -> String {
-    format!("the text has {length} bytes, more than the {MAX_BYTES} that are read")
+fn too_long() -> String {
+    format!("the text has more bytes than the {MAX_BYTES} that are read")
 }
 
 /// Reads all documents of a text; empty ones are left out.
@@ -70,7 +70,7 @@ pub(crate) fn documents(text: &str, origin: &str) -> Result<Vec<Node>> {
 /// Refuses texts that are too long or hold characters that YAML forbids.
 fn check_characters(text: &str, origin: &str) -> Result<()> {
     if text.len() > MAX_BYTES {
-        let what = too_long(text.len());
+        let what = too_long();
         return Err(Error::new(Kind::InvalidTask, format!("{origin}: {what}")));
     }
     let forbidden = |c: char| (c < ' ' && !matches!(c, '\n' | '\r' | '\t')) || c == '\u{7f}';

@@ -23,7 +23,7 @@ fn value(text: &str) -> Value {
 #[test]
 fn text_that_is_too_long_is_refused() {
     let text = format!("run: '{}'", "x".repeat(MAX_BYTES));
-    assert!(refusal(&text).contains("more than the 1048576 that are read"));
+    assert!(refusal(&text).contains("more bytes than the 1048576 that are read"));
     assert!(text_of_bytes(text.as_bytes(), "t").is_err());
 }
 
