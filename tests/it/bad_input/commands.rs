@@ -231,7 +231,7 @@ fn a_prefix_of_several_requests_names_them() {
         let ran = target.world.sky(&["api", verb, &first]);
         refused(verb, &ran, 1, &first);
         assert!(
-            ran.stderr.matches("-").count() >= 8,
+            ran.stderr.matches('-').count() >= 8,
             "the ids: {}",
             ran.stderr
         );

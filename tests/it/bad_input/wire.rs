@@ -14,8 +14,9 @@ const SENT: &str = "hunter2";
 type Row = (&'static str, Vec<u8>, u16, &'static str);
 
 /// Mistakes that mean the same on every listener.
+#[expect(clippy::too_many_lines, reason = "one table, read from top to bottom")]
 fn mistakes(port: u16) -> Vec<Row> {
-    let post = |path: &str, body: &[u8]| call("POST", path, port, "", body);
+    let submit = |path: &str, body: &[u8]| call("POST", path, port, "", body);
     let with = |more: &str, body: &[u8]| raw("POST", "/launch", port, more, body);
     let chunked = "Transfer-Encoding: chunked\r\n";
     let mut endless = with(chunked, b"");
@@ -85,7 +86,7 @@ fn mistakes(port: u16) -> Vec<Row> {
         ),
         (
             "huge",
-            post("/launch", &vec![b'x'; 17 << 20]),
+            submit("/launch", &vec![b'x'; 17 << 20]),
             413,
             "larger than 16",
         ),
@@ -111,30 +112,30 @@ fn mistakes(port: u16) -> Vec<Row> {
             400,
             "",
         ),
-        ("cut JSON", post("/launch", b"{\"hunter2"), 422, "JSON"),
+        ("cut JSON", submit("/launch", b"{\"hunter2"), 422, "JSON"),
         (
             "not UTF-8",
-            post("/launch", b"{\"task\":\"\xff hunter2\"}"),
+            submit("/launch", b"{\"task\":\"\xff hunter2\"}"),
             422,
             "UTF-8",
         ),
         (
             "another type",
-            post("/launch", b"{\"task\":42,\"x\":\"hunter2\"}"),
+            submit("/launch", b"{\"task\":42,\"x\":\"hunter2\"}"),
             422,
             "\"task\"",
         ),
-        ("a list", post("/launch", b"[\"hunter2\"]"), 422, "object"),
-        ("nothing", post("/launch", b""), 422, "Field required"),
+        ("a list", submit("/launch", b"[\"hunter2\"]"), 422, "object"),
+        ("nothing", submit("/launch", b""), 422, "Field required"),
         (
             "deep",
-            post("/launch", &vec![b'['; 100_000]),
+            submit("/launch", &vec![b'['; 100_000]),
             422,
             "recursion limit",
         ),
         (
             "name",
-            post(
+            submit(
                 "/launch",
                 b"{\"task\":\"run: x\",\"cluster_name\":\"../../etc\"}",
             ),
@@ -143,7 +144,7 @@ fn mistakes(port: u16) -> Vec<Row> {
         ),
         (
             "job id",
-            post("/logs", b"{\"cluster_name\":\"demo\",\"job_id\":-5}"),
+            submit("/logs", b"{\"cluster_name\":\"demo\",\"job_id\":-5}"),
             422,
             "job_id",
         ),
@@ -192,13 +193,13 @@ fn mistakes(port: u16) -> Vec<Row> {
         ),
         (
             "download",
-            post("/download", b"{\"folder_paths\":[\"/etc\"]}"),
+            submit("/download", b"{\"folder_paths\":[\"/etc\"]}"),
             400,
             "`/etc`",
         ),
         (
             "download 2",
-            post(
+            submit(
                 "/download",
                 b"{\"folder_paths\":[\"~/sky_logs/../../../etc\"]}",
             ),
