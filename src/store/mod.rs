@@ -16,6 +16,7 @@
 mod codec;
 mod db;
 mod fault;
+mod held;
 mod holder;
 mod migrate;
 mod opening;

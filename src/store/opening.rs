@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::{fault, guarded};
+use super::held::Held;
 use super::holder;
 use super::migrate::{self, Migration, Need};
 use super::tx::{ReadTx, WriteTx};
 use crate::base::{Error, Kind, Result};
 use crate::sys::lock::within;
 
-use redb::ReadableDatabase;
 use redb::backends::FileBackend;
+use redb::{ReadableDatabase, StorageBackend};
 
-/// Opens the engine on a backend.
-type OpenBackend =
-    dyn Fn(&redb::Builder) -> Result<redb::Database, redb::DatabaseError> + Send + Sync;
+/// Makes a backend.
+type MakeBackend = dyn Fn() -> Box<dyn StorageBackend> + Send + Sync;
 
 /// Where the bytes are: a file, or what a test puts in its place.
 #[derive(Clone)]
@@ -27,11 +27,11 @@ pub(super) enum Place {
     File(PathBuf),
     /// A backend of a test, made anew for each opening.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests bring a backend"))]
-    Backend(Arc<OpenBackend>),
+    Backend(Arc<MakeBackend>),
 }
 
 impl Place {
-    /// Opens the store, waiting for nobody.
+    /// Opens the store, waiting for nobody. One that is refused keeps every byte.
     pub(super) fn open(
         &self,
         cache_bytes: usize,
@@ -39,14 +39,16 @@ impl Place {
     ) -> Result<redb::Database> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(cache_bytes);
-        let db = match self {
+        let (db, held) = match self {
             Self::File(path) => {
                 if !path.exists() {
                     create(path, &builder, migrations)?;
                 }
                 open_file(path, &builder)?
             }
-            Self::Backend(make) => make(&builder).map_err(|e| fault("open the store", e))?,
+            Self::Backend(make) => {
+                open_held(make(), &builder).map_err(|e| fault("open the store", e))?
+            }
         };
         let need = guarded("read the store's layout", || {
             let tx = db.begin_read().map_err(|e| fault("read the store", e))?;
@@ -60,6 +62,7 @@ impl Place {
         if let (Need::Migrate(from), Self::File(path)) = (need, self) {
             copy_aside(path, from + 1)?;
         }
+        held.accept().map_err(|e| fault("open the store", e))?;
         bring_up(&db, need, migrations)?;
         Ok(db)
     }
@@ -131,8 +134,18 @@ fn create(path: &Path, builder: &redb::Builder, migrations: &[Migration]) -> Res
 /// How long whoever held the store before may take to be gone.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
+/// Opens the engine on a backend whose changes wait until they are accepted.
+fn open_held(
+    backend: Box<dyn StorageBackend>,
+    builder: &redb::Builder,
+) -> Result<(redb::Database, Held), redb::DatabaseError> {
+    let held = Held::new(backend).map_err(redb::StorageError::from)?;
+    let db = builder.create_with_backend(held.clone())?;
+    Ok((db, held))
+}
+
 /// Opens a file that exists.
-fn open_file(path: &Path, builder: &redb::Builder) -> Result<redb::Database> {
+fn open_file(path: &Path, builder: &redb::Builder) -> Result<(redb::Database, Held)> {
     let doing = format!("open the store `{}`", path.display());
     let length = std::fs::metadata(path)
         .map_err(|e| Error::io(&doing, &e))?
@@ -147,8 +160,8 @@ fn open_file(path: &Path, builder: &redb::Builder) -> Result<redb::Database> {
     let opened = || {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|e| Error::io(&doing, &e))?;
-        match FileBackend::new(file).and_then(|backend| builder.create_with_backend(backend)) {
-            Ok(db) => Ok(Some(db)),
+        match FileBackend::new(file).and_then(|file| open_held(Box::new(file), builder)) {
+            Ok(opened) => Ok(Some(opened)),
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => Ok(None),
             Err(e) => Err(fault(&doing, e)),
         }

@@ -130,9 +130,7 @@ impl Disk {
     /// Opens the store on this disk.
     pub(crate) fn open(&self) -> Result<Db> {
         let disk = self.clone();
-        let place = Place::Backend(Arc::new(move |builder| {
-            builder.create_with_backend(disk.clone())
-        }));
+        let place = Place::Backend(Arc::new(move || Box::new(disk.clone())));
         Db::open_place(place, Options::default())
     }
 }

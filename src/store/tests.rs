@@ -220,6 +220,35 @@ async fn a_lost_soon_write_loses_no_sure_one() {
     assert_eq!(soon, Some(raw("2")), "a later sure write carries it");
 }
 
+#[tokio::test]
+async fn a_newer_store_that_a_crash_left_is_refused_without_a_repair() {
+    const TWO: Options = Options {
+        cache_bytes: 1 << 20,
+        migrations: &[upper_case],
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let (live, crashed) = (
+        dir.path().join("live.redb"),
+        dir.path().join("crashed.redb"),
+    );
+    let db = Db::open(&live, TWO).expect("it opens");
+    db.write(|tx| tx.put(&A, b"k", &raw("abc")))
+        .await
+        .expect("it writes");
+    // The file as `kill -9` would leave it: marked as in use.
+    let bytes = std::fs::read(&live).expect("it reads");
+    std::fs::write(&crashed, &bytes).expect("it writes");
+    let error = refused(Db::open(&crashed, Options::default()));
+    assert_eq!(error.kind(), Kind::VersionMismatch, "{}", error.one_line());
+    assert!(
+        std::fs::read(&crashed).expect("it reads") == bytes,
+        "a store that is refused is left as it is"
+    );
+    let db = Db::open(&crashed, TWO).expect("the newer program opens it");
+    let value = db.read(|tx| tx.get(&A, b"k")).await.expect("it reads");
+    assert_eq!(value, Some(raw("abc")));
+}
+
 /// The result of opening must be this error.
 fn refused(opened: Result<Db>) -> Error {
     match opened {
@@ -323,7 +352,10 @@ async fn layouts_are_migrated_in_one_go_and_newer_ones_refused() {
         dir.path().join("store.redb.layout1").exists(),
         "a copy was made"
     );
+    let before = std::fs::read(&path).expect("it reads");
     let error = refused(Db::open(&path, Options::default()));
     assert_eq!(error.kind(), Kind::VersionMismatch);
     assert!(error.one_line().contains("newer sky"), "{error}");
+    let after = std::fs::read(&path).expect("it reads");
+    assert!(before == after, "a store that is refused is left as it is");
 }
