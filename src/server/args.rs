@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// Report readiness on this inherited descriptor and become a background program
     #[arg(long, value_name = "N", hide = true)]
     pub(crate) ready_fd: Option<u32>,
+    /// Seconds for the head of a request, and for the handshake of TLS, before a connection is closed
+    #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) header_timeout: u64,
     /// Ignored: `SkyPilot`'s client finds local servers by `-m sky.server.server` among the arguments
     #[arg(short = 'm', value_name = "MODULE", hide = true)]
     pub(crate) module: Option<String>,

@@ -135,7 +135,9 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
     clusters.start(Arc::new(idle)).await?;
     let tasks = TaskTracker::new();
     background::start(&app, &tasks);
-    let server = Server::new(routes::router(Arc::clone(&app)), serve::Options::default());
+    let mut options = serve::Options::default();
+    options.limits.header_timeout = Duration::from_secs(args.header_timeout);
+    let server = Server::new(routes::router(Arc::clone(&app)), options);
     for (listener, policy) in listeners {
         server.listen(listener, policy);
     }

@@ -367,11 +367,49 @@ fn who_sends_a_header_slowly_holds_nobody_up() {
             .expect("sent");
         slow.push(stream);
     }
-    // Others are served meanwhile. The deadline itself is seen in the unit tests of the accept loop, with a short one.
+    // Others are served meanwhile.
     target.unharmed();
     drop(slow);
     // Whoever hangs up in the middle leaves nothing behind.
     target.unharmed();
+}
+
+#[test]
+fn who_sends_a_header_drop_by_drop_is_cut_off_at_the_deadline() {
+    let world = World::new();
+    let mut command = world.command(&["__serve", "--header-timeout", "1"]);
+    command.stdout(std::process::Stdio::null());
+    command.stderr(std::process::Stdio::null());
+    let mut server = command.spawn().expect("it starts");
+    let mut stream = wait_until("it listens", || {
+        TcpStream::connect(("127.0.0.1", world.port())).map_err(|e| e.to_string())
+    });
+    let limit = Some(Duration::from_millis(50));
+    stream.set_read_timeout(limit).expect("a time-out");
+    let began = Instant::now();
+    let head = b"GET /api/health HTTP/1.1\r\nX-".iter().chain(&[b'x'; 64]);
+    for byte in head {
+        let sent = stream.write_all(&[*byte]);
+        // Silence until the next drop; an end or a reset is the server's last word.
+        let silent = stream.read(&mut [0; 256]).is_err_and(|e| {
+            matches!(
+                e.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            )
+        });
+        if sent.is_err() || !silent {
+            break;
+        }
+    }
+    let took = began.elapsed();
+    assert!(
+        took > Duration::from_millis(900) && took < Duration::from_secs(4),
+        "cut off after {took:?}"
+    );
+    let port = world.port();
+    assert_eq!(tcp(port, &get("/api/health", port)).status, 200);
+    kill(server.id(), "KILL");
+    server.wait().expect("it ends");
 }
 
 #[test]
