@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::world::{World, wait_until};
+use crate::world::{World, setting, wait_until};
 
 /// More nodes than this machine gives to a cluster: a launch that wants them waits for ever.
 const TOO_MANY_NODES: &str = "100000";
@@ -231,8 +231,8 @@ fn cancel_is_answered_at_once_with_ten_thousand_pending_in_front() {
 
 #[test]
 fn a_launch_cancelled_at_any_step_leaves_no_cluster_or_a_usable_one() {
-    let rounds = number("SKY_CANCEL_ROUNDS", 40);
-    let seed = number("SKY_CANCEL_SEED", u64::from(std::process::id()));
+    let rounds = setting("SKY_CANCEL_ROUNDS", 40);
+    let seed = setting("SKY_CANCEL_SEED", u64::from(std::process::id()));
     println!("seed {seed}, {rounds} rounds");
     let mut state = seed;
     let world = World::new();
@@ -298,12 +298,6 @@ fn check_nothing_left(world: &World, told: &str) {
     assert!(node_dirs(world).is_empty(), "{:?} {told}", node_dirs(world));
     let left = beyond_the_server(world);
     assert!(left.is_empty(), "{left:?} {told}");
-}
-
-/// A number from the environment.
-fn number(name: &str, default: u64) -> u64 {
-    let set = std::env::var(name).ok();
-    set.and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 #[test]

@@ -182,16 +182,37 @@ fn the_engine_and_the_bars_are_named_in_one_place_each() {
 
 #[test]
 fn every_test_file_is_part_of_the_program() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let main = fs::read_to_string(dir.join("main.rs")).expect("readable");
-    for entry in fs::read_dir(&dir).expect("a directory").flatten() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let it = dir.join("it");
+    is_whole(&it.join("main.rs"), &it);
+    let others = fs::read_dir(&dir).expect("a directory").flatten();
+    for entry in others.map(|entry| entry.path()) {
+        let program =
+            entry.extension().is_some_and(|e| e == "rs") || entry.join("main.rs").exists();
+        assert!(
+            !program || entry == it,
+            "{}: one test program is linked, `tests/it`",
+            entry.display()
+        );
+    }
+}
+
+/// Panics unless the module at `file` names every file in `dir`, and so on for those that have a folder.
+fn is_whole(file: &Path, dir: &Path) {
+    let text = fs::read_to_string(file).expect("readable");
+    for entry in fs::read_dir(dir).expect("a directory").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(name) = name.strip_suffix(".rs") else {
+        let Some(name) = name.strip_suffix(".rs").filter(|name| *name != "main") else {
             continue;
         };
         assert!(
-            name == "main" || main.contains(&format!("mod {name};")),
-            "tests/it/{name}.rs is forgotten"
+            text.contains(&format!("mod {name};")),
+            "{} is forgotten",
+            entry.path().display()
         );
+        let folder = dir.join(name);
+        if folder.is_dir() {
+            is_whole(&entry.path(), &folder);
+        }
     }
 }

@@ -6,6 +6,7 @@
     reason = "tests start processes, read clocks, wait, print their seeds, and tell a story in one piece"
 )]
 
+mod agent;
 mod bad_input;
 mod burst;
 mod cancel;

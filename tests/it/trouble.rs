@@ -7,8 +7,9 @@ use std::process::Command;
 
 use redb::ReadableTable as _;
 
+use crate::agent::node::Node;
 use crate::cancel::{submitted, wait_status};
-use crate::world::{World, wait_until};
+use crate::world::{World, sky_binary, wait_until};
 
 /// A world whose server was used and stopped.
 fn used() -> World {
@@ -121,6 +122,27 @@ fn a_damaged_store_is_refused_untouched_with_a_way_out() {
     world.sky(&["status"]).expect_code(1);
     fs::rename(&store, world.state().join("store.redb.damaged")).expect("moved");
     world.sky(&["status"]).ok().shows("No existing clusters.");
+}
+
+#[test]
+fn an_agent_leaves_a_store_of_a_later_release_as_it_is() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(root.path(), "n");
+    node.configure_alone(1.0);
+    node.kill_agent();
+    let store = node.dir.join("agent/store.redb");
+    from_the_future(&store);
+    let before = fs::read(&store).expect("a store");
+    let refused = Command::new(sky_binary())
+        .args(["__agent", "--ready-fd", "1", "--dir"])
+        .arg(&node.dir)
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success(), "{told}");
+    assert!(told.contains("newer sky"), "{told}");
+    let after = fs::read(&store).expect("a store");
+    assert!(after == before, "the file was changed");
 }
 
 #[test]

@@ -232,9 +232,19 @@ pub(crate) fn kill(pid: u32, signal: &str) {
     assert!(status.is_ok(), "kill cannot be run");
 }
 
+/// Whether a process lives (and is not a zombie).
+pub(crate) fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").expect("a name").1.starts_with('Z'))
+}
+
 /// Processes that name a directory in their arguments or environment, zombies left out.
 pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
-    let needle = dir.to_string_lossy().into_owned();
+    processes_with(&dir.to_string_lossy())
+}
+
+/// Processes with a text in their arguments or environment, zombies left out.
+pub(crate) fn processes_with(needle: &str) -> Vec<(u32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
@@ -249,7 +259,7 @@ pub(crate) fn processes_of(dir: &Path) -> Vec<(u32, String)> {
         if line.is_empty() || pid == std::process::id() {
             continue;
         }
-        if line.contains(&needle) || read("environ").contains(&needle) {
+        if line.contains(needle) || read("environ").contains(needle) {
             found.push((pid, line));
         }
     }
@@ -268,5 +278,46 @@ pub(crate) fn wait_until<T>(what: &str, mut check: impl FnMut() -> Result<T, Str
             }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_until(what, || {
+        if condition() {
+            Ok(())
+        } else {
+            Err("not so".to_owned())
+        }
+    });
+}
+
+/// A number from the environment: how long a random test runs, or its seed.
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
+    let set = std::env::var(name).ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A small generator, so that a printed seed repeats the decisions.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// Makes one from the seed in `name`, else from a new one, and prints it.
+    #[expect(clippy::print_stdout, reason = "a failure is repeated with the seed")]
+    pub(crate) fn seeded(name: &str) -> Self {
+        let seed = setting(name, u64::from(std::process::id()));
+        println!("{name}={seed}");
+        Self(seed)
+    }
+
+    /// A number below `sides`.
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::world::{Node, configure, spec, until};
+use super::node::{Node, configure, spec};
+use crate::world::{lives, wait_for};
 
 /// A cluster of so many nodes.
 fn cluster(root: &Path, count: usize) -> Vec<Node> {
@@ -88,7 +89,7 @@ fn cancel_reaches_all_nodes() {
         "echo $$ > ~/pid; trap '' TERM; while :; do sleep 1000; done",
     ));
     let mut pids = Vec::new();
-    until("both ranks run", || {
+    wait_for("both ranks run", || {
         pids = nodes
             .iter()
             .filter_map(|n| std::fs::read_to_string(n.dir.join("home/pid")).ok())
@@ -97,7 +98,7 @@ fn cancel_reaches_all_nodes() {
         pids.len() == 2
     });
     nodes[0].ask("POST", "/v1/jobs/cancel", &json!({"which": "all"}));
-    assert!(!pids.iter().any(|pid| super::world::lives(*pid)));
+    assert!(!pids.iter().any(|pid| lives(*pid)));
     assert_eq!(nodes[0].follow(id).1, "CANCELLED");
 }
 
@@ -109,7 +110,7 @@ fn agents_of_workers_and_head_may_die() {
         2,
         "echo start $SKYPILOT_NODE_RANK | tee -a ~/starts; while [ ! -e ~/go ]; do sleep 0.02; done; echo end",
     ));
-    until("both ranks run", || {
+    wait_for("both ranks run", || {
         nodes
             .iter()
             .all(|node| node.dir.join("home/starts").exists())

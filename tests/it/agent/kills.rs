@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::world::{Node, lives, spec, until};
+use super::node::{Node, spec};
+use crate::world::{Dice, kill, lives, processes_with, setting, sky_binary, wait_for};
 
 /// Reads process ids that a job wrote, one a line.
 fn pids(node: &Node, count: usize) -> Vec<u32> {
     let path = node.dir.join("home/pids");
     let mut found = Vec::new();
-    until("the job wrote its process ids", || {
+    wait_for("the job wrote its process ids", || {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         found = text.lines().filter_map(|line| line.parse().ok()).collect();
         found.len() >= count
@@ -81,7 +82,7 @@ fn a_killed_supervisor_fails_the_job_and_leaves_nothing() {
     node.configure_alone(0.5);
     let job = node.submit(&spec(STUBBORN));
     let pids = pids(&node, 3);
-    kill(supervisor(&node, job));
+    kill(supervisor(&node, job), "KILL");
     let (text, status) = node.follow(job);
     assert_eq!(status, "FAILED_DRIVER", "{text}");
     assert!(
@@ -99,7 +100,7 @@ fn jobs_do_not_notice_that_the_agent_was_killed() {
     let job = node.submit(&spec(
         "echo one; while [ ! -e ~/go ]; do sleep 0.02; done; echo two",
     ));
-    until("the first line is there", || {
+    wait_for("the first line is there", || {
         let log = node.dir.join("home/sky_logs/1-t/run.log");
         std::fs::read_to_string(log).is_ok_and(|text| text.contains("one"))
     });
@@ -125,7 +126,7 @@ fn supervisor_and_agent_killed_together_is_a_failed_driver() {
     let pids = pids(&node, 3);
     let supervisor = supervisor(&node, job);
     node.kill_agent();
-    kill(supervisor);
+    kill(supervisor, "KILL");
     node.start_agent();
     assert_eq!(node.follow(job).1, "FAILED_DRIVER");
     assert!(!pids.iter().any(|pid| lives(*pid)), "{pids:?}");
@@ -152,7 +153,7 @@ fn whatever_is_killed_when_scripts_start_once_and_logs_stay_whole() {
     let root = tempfile::tempdir().expect("a directory");
     let mut node = Node::start(root.path(), "n");
     node.configure_alone(0.5);
-    let mut next = random();
+    let mut dice = Dice::seeded("SKY_TEST_SEED");
     let rounds = rounds();
     for round in 1..=rounds {
         let script = format!(
@@ -161,9 +162,9 @@ fn whatever_is_killed_when_scripts_start_once_and_logs_stay_whole() {
         let mut job = spec(&script);
         job["setup"] = json!(format!("echo s{round} >> ~/starts"));
         let id = node.submit_as(&format!("round-{round}"), &job);
-        std::thread::sleep(Duration::from_millis(next(120)));
+        std::thread::sleep(Duration::from_millis(dice.roll(120)));
         node.kill_agent();
-        std::thread::sleep(Duration::from_millis(next(40)));
+        std::thread::sleep(Duration::from_millis(dice.roll(40)));
         node.start_agent();
         assert_eq!(node.submit_as(&format!("round-{round}"), &job), id);
         let (text, status) = node.follow(id);
@@ -192,14 +193,6 @@ fn supervisor(node: &Node, job: u64) -> u32 {
     u32::try_from(value["supervisor"]["pid"].as_u64().expect("a pid")).expect("a pid")
 }
 
-/// Kills a process.
-fn kill(pid: u32) {
-    let status = std::process::Command::new("kill")
-        .args(["-9", &pid.to_string()])
-        .status();
-    assert!(status.expect("it runs").success());
-}
-
 #[test]
 fn of_many_supervisors_one_starts_the_script() {
     let root = tempfile::tempdir().expect("a directory");
@@ -210,7 +203,7 @@ fn of_many_supervisors_one_starts_the_script() {
     std::fs::write(place.join("prologue"), "").expect("it writes");
     std::fs::write(place.join("script"), "echo started; sleep 0.1").expect("it writes");
     let start = || {
-        std::process::Command::new(env!("CARGO_BIN_EXE_sky"))
+        std::process::Command::new(sky_binary())
             .args(["__run", "--dir"])
             .arg(&place)
             .spawn()
@@ -232,7 +225,7 @@ fn random_deaths_leave_no_process_and_no_open_job() {
     let root = tempfile::tempdir().expect("a directory");
     let mut node = Node::start(root.path(), "n");
     node.configure_alone(0.3);
-    let mut next = random();
+    let mut dice = Dice::seeded("SKY_TEST_SEED");
     let mark = uuid::Uuid::new_v4().to_string();
     for round in 1..=rounds() {
         let mut job = spec(&format!(
@@ -240,8 +233,8 @@ fn random_deaths_leave_no_process_and_no_open_job() {
         ));
         job["envs"] = json!({"TEST_MARK": mark});
         let id = node.submit(&job);
-        std::thread::sleep(Duration::from_millis(next(150)));
-        let action = next(5);
+        std::thread::sleep(Duration::from_millis(dice.roll(150)));
+        let action = dice.roll(5);
         if action == 1 || action == 2 {
             kill_supervisors(&mark);
         }
@@ -252,7 +245,7 @@ fn random_deaths_leave_no_process_and_no_open_job() {
                 let node = Node { dir, agent: None };
                 node.try_call("POST", "/v1/jobs/cancel", b"{\"which\":\"all\"}");
             });
-            std::thread::sleep(Duration::from_millis(next(30)));
+            std::thread::sleep(Duration::from_millis(dice.roll(30)));
             if action == 3 {
                 cancel.join().expect("it answers");
             }
@@ -280,62 +273,28 @@ fn random_deaths_leave_no_process_and_no_open_job() {
         );
         assert_eq!(
             marked(&mark),
-            [0_u32; 0],
+            [],
             "round {round}, action {action}: {status}"
         );
     }
     assert_eq!(node.get("/v1/jobs?unfinished=true"), json!([]));
 }
 
-/// Processes whose environment holds the mark.
-fn marked(mark: &str) -> Vec<u32> {
-    let variable = format!("TEST_MARK={mark}");
-    std::fs::read_dir("/proc")
-        .expect("it lists")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            std::fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|e| e.split(|b| *b == 0).any(|v| v == variable.as_bytes()))
-        })
-        .collect()
+/// Processes of jobs with the mark.
+fn marked(mark: &str) -> Vec<(u32, String)> {
+    processes_with(&format!("TEST_MARK={mark}"))
 }
 
 /// Kills all supervisors of marked jobs.
 fn kill_supervisors(mark: &str) {
-    for pid in marked(mark) {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if line.split(|b| *b == 0).any(|word| word == b"__run") {
-            let pid = pid.to_string();
-            // It may have ended by itself meanwhile.
-            drop(
-                std::process::Command::new("kill")
-                    .args(["-9", &pid])
-                    .output(),
-            );
+    for (pid, line) in marked(mark) {
+        if line.contains(" __run ") {
+            kill(pid, "KILL");
         }
-    }
-}
-
-/// Numbers below a bound, from a printed seed.
-fn random() -> impl FnMut(u64) -> u64 {
-    let mut state: u64 = std::env::var("SKY_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| u64::from(std::process::id()));
-    eprintln!("SKY_TEST_SEED={state}");
-    // The constants of Knuth's MMIX generator.
-    move |below| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (state >> 33) % below
     }
 }
 
 /// How many rounds a random test makes.
 fn rounds() -> u64 {
-    std::env::var("SKY_TEST_ROUNDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(12)
+    setting("SKY_TEST_ROUNDS", 12)
 }

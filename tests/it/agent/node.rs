@@ -4,12 +4,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long a condition may take to come true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::world::{sky_binary, wait_for};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node.
 pub(crate) struct Node {
@@ -36,7 +38,7 @@ impl Node {
             .create(true)
             .open(self.dir.join("agent.log"))
             .expect("it opens");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sky"))
+        let mut child = Command::new(sky_binary())
             .args(["__agent", "--dir"])
             .arg(&self.dir)
             .args(["--ready-fd", "1"])
@@ -84,7 +86,7 @@ impl Node {
     /// Sends a request; returns status and body.
     pub(crate) fn call(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
         let mut stream = UnixStream::connect(self.dir.join("agent.sock")).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE * 2)).expect("set");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
@@ -146,7 +148,7 @@ impl Node {
     /// Waits until a job is in one of these states.
     pub(crate) fn wait_for(&self, job: u64, wanted: &[&str]) -> Value {
         let mut last = Value::Null;
-        until(&format!("job {job} is {wanted:?}"), || {
+        wait_for(&format!("job {job} is {wanted:?}"), || {
             last = self.get(&format!("/v1/jobs/{job}"));
             wanted.contains(&last["status"].as_str().expect("a status"))
         });
@@ -205,15 +207,6 @@ pub(crate) fn spec(run: &str) -> Value {
     })
 }
 
-/// Waits for a condition.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Takes an answer apart.
 fn parse(answer: &[u8]) -> (u16, Vec<u8>) {
     let split = answer
@@ -263,10 +256,4 @@ pub(crate) fn frames(mut stream: &[u8]) -> (String, Value) {
         stream = &stream[13 + length..];
     }
     panic!("the stream ended without an end");
-}
-
-/// Whether a process lives (and is not a zombie).
-pub(crate) fn lives(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(") ").expect("a name").1.starts_with('Z'))
 }

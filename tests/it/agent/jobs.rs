@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::world::{Node, spec, until};
+use super::node::{Node, spec};
+use crate::world::{sky_binary, wait_for};
 
 #[test]
 fn a_job_runs_and_its_log_is_followed() {
@@ -172,7 +173,7 @@ fn autostop_with_zero_minutes_fires_after_the_last_job() {
 fn a_second_agent_on_the_same_directory_says_who_is_there() {
     let root = tempfile::tempdir().expect("a directory");
     let node = Node::start(root.path(), "n");
-    let second = std::process::Command::new(env!("CARGO_BIN_EXE_sky"))
+    let second = std::process::Command::new(sky_binary())
         .args(["__agent", "--ready-fd", "1", "--dir"])
         .arg(&node.dir)
         .output()
@@ -240,6 +241,6 @@ fn an_idle_agent_is_small() {
         .expect("a number")
         .parse()
         .expect("a number");
-    eprintln!("agent: {kib} KiB resident");
-    until("the agent is small", || kib < 30 * 1024);
+    println!("agent: {kib} KiB resident");
+    wait_for("the agent is small", || kib < 30 * 1024);
 }
