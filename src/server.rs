@@ -23,6 +23,7 @@ mod identity;
 mod job_tail;
 mod metrics;
 mod page;
+mod published;
 mod redact;
 mod reply;
 mod request_log;

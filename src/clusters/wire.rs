@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::record::{Buried, Cluster};
 use super::state::{Event, State};
 use crate::api::agent::{AutostopSetting, JobInfo};
+use crate::api::handles::{Handle, NodeResources};
 use crate::api::records::{ClusterRecord, CostRecord, JobRecord};
 use crate::base::clock::Moment;
+use crate::clouds::Instance;
 use crate::optimizer::resources_text;
 
 /// Returns the record of a cluster.
@@ -84,39 +86,60 @@ fn last_event(cluster: &Cluster) -> String {
     }
 }
 
-/// Returns the handle of a cluster: the plain JSON form that the API defines.
+/// Returns the handle of a cluster: the plain JSON form.
 pub(crate) fn handle(cluster: &Cluster) -> Value {
-    let ips: Vec<Value> = cluster
-        .instances
-        .iter()
-        .map(|i| {
-            json!([
-                i.internal_ip,
-                i.external_ip.as_ref().unwrap_or(&i.internal_ip)
-            ])
-        })
-        .collect();
+    // Strings and numbers always serialise.
+    serde_json::to_value(typed_handle(cluster)).unwrap_or(Value::Null)
+}
+
+/// Returns the handle of a cluster. Machines that do not run have no addresses.
+fn typed_handle(cluster: &Cluster) -> Handle {
+    let running = !matches!(cluster.state, State::Stopped { .. });
+    let machines = Some(&cluster.instances).filter(|all| running && !all.is_empty());
+    Handle {
+        cluster_name: cluster.name.to_string(),
+        cluster_name_on_cloud: cluster.set.name.clone(),
+        cluster_yaml: None,
+        launched_nodes: cluster.set.count,
+        launched_resources: node_resources(cluster),
+        stable_internal_external_ips: machines.map(|all| all.iter().map(addresses).collect()),
+        stable_ssh_ports: None,
+        docker_user: None,
+        is_grpc_enabled: true,
+        ssh_user: None,
+        instance_ids: cluster.instances.iter().map(|i| i.id.clone()).collect(),
+    }
+}
+
+/// Returns the addresses of a machine, inside and outside.
+fn addresses(instance: &Instance) -> (String, String) {
+    let inside = instance.internal_ip.clone();
+    let outside = instance.external_ip.clone();
+    (inside.clone(), outside.unwrap_or(inside))
+}
+
+/// Returns what a node of a cluster is.
+fn node_resources(cluster: &Cluster) -> NodeResources {
     let offer = &cluster.set.offer;
-    let infra: Vec<&str> = [
-        Some(offer.cloud.as_str()),
-        offer.region.as_deref(),
-        offer.zone.as_deref(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    json!({
-        "cluster_name": cluster.name,
-        "cluster_name_on_cloud": cluster.set.name,
-        "cluster_yaml": null,
-        "launched_nodes": cluster.set.count,
-        "launched_resources": { "infra": infra.join("/"), "instance_type": offer.instance_type },
-        "stable_internal_external_ips": ips,
-        "stable_ssh_ports": null,
-        "docker_user": null,
-        "is_grpc_enabled": true,
-        "ssh_user": null,
-    })
+    let place = [offer.region.as_deref(), offer.zone.as_deref()];
+    let infra: Vec<&str> = std::iter::once(offer.cloud.as_str())
+        .chain(place.into_iter().flatten())
+        .collect();
+    NodeResources {
+        infra: infra.join("/"),
+        instance_type: offer.instance_type.clone(),
+        display: offer.display.clone(),
+        region: offer.region.clone(),
+        zone: offer.zone.clone(),
+        cpus: Some(number(offer.vcpus)),
+        memory: Some(number(offer.memory_gb)),
+        accelerators: offer
+            .accelerators
+            .as_ref()
+            .map(|a| [(a.name.clone(), a.count)].into()),
+        use_spot: offer.spot,
+        hourly_cost: offer.hourly.0,
+    }
 }
 
 /// Returns the record of a job.
@@ -157,7 +180,7 @@ fn cost(cluster: &Cluster, until: Moment, exists: bool) -> CostRecord {
         launched_at: cluster.launched_at.secs(),
         duration: i64::try_from(used.as_secs()).unwrap_or(i64::MAX),
         num_nodes: cluster.set.count,
-        resources: handle(cluster)["launched_resources"].clone(),
+        resources: serde_json::to_value(node_resources(cluster)).unwrap_or(Value::Null),
         cluster_hash: cluster.hash.clone(),
         usage_intervals: cluster
             .usage

@@ -92,9 +92,12 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
         })
         .await?;
     cx.end_spinner();
-    Ok(
-        json!({ "job_id": job, "handle": handle(&cluster), "credentials": body.include_credentials.then(|| json!({})) }),
-    )
+    let mut result = json!({ "job_id": job, "handle": handle(&cluster) });
+    if body.include_credentials {
+        // Nodes of this release have no SSH server. The key itself tells that there is no need to ask again.
+        result["credentials"] = Value::Null;
+    }
+    Ok(result)
 }
 
 /// Finds where the cluster could be, and shows it; none after a dry run. An existing cluster is its own candidate.

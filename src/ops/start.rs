@@ -23,25 +23,22 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
     let is_up = matches!(cluster.state, State::Up { .. });
     if is_up && !body.force {
         cx.line(format!("Cluster {name} already has status UP."));
+    } else if is_up {
+        ops.clusters.ensure_agents(&cluster).await?;
     } else {
-        if is_up {
-            ops.clusters.ensure_agents(&cluster).await?;
-        } else {
-            let offer = cluster.set.offer.clone();
-            let nodes = cluster.set.count;
-            let placed = cx
-                .step("intend", || ops.clusters.intend(cx, &name, nodes, &offer))
-                .await?;
-            cx.step("provision", || async {
-                ops.clusters
-                    .provision(cx, &placed, &[offer])
-                    .await
-                    .map(drop)
-            })
+        let offer = cluster.set.offer.clone();
+        let nodes = cluster.set.count;
+        let placed = cx
+            .step("intend", || ops.clusters.intend(cx, &name, nodes, &offer))
             .await?;
-            cluster = ops.clusters.bring_up(cx, &name).await?;
-        }
-        cx.line(format!("Cluster {name} started."));
+        cx.step("provision", || async {
+            ops.clusters
+                .provision(cx, &placed, &[offer])
+                .await
+                .map(drop)
+        })
+        .await?;
+        cluster = ops.clusters.bring_up(cx, &name).await?;
     }
     if let Some(minutes) = body.idle_minutes_to_autostop {
         let setting = super::autostop::setting(minutes, body.down, body.wait_for);

@@ -7,7 +7,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::redact;
+use super::visitor::Dialect;
+use super::{published, redact};
+use crate::api::exceptions;
 use crate::api::requests::{ErrorPayload, PICKLED_NONE, RequestPayload};
 use crate::api::status::RequestStatus;
 use crate::api::versions::REQUEST_ID_HEADER;
@@ -33,8 +35,8 @@ pub(crate) fn with_id(mut response: Response, id: RequestId) -> Response {
 }
 
 /// The answer of `/api/get`: 500 with the same object as `detail` when it failed.
-pub(crate) fn finished(record: &Record, clients: &Path) -> Response {
-    let payload = whole(record, clients);
+pub(crate) fn finished(record: &Record, clients: &Path, dialect: Dialect) -> Response {
+    let payload = whole(record, clients, dialect);
     if record.error().is_some() {
         let body = Json(json!({ "detail": payload }));
         return (StatusCode::INTERNAL_SERVER_ERROR, body).into_response();
@@ -43,21 +45,21 @@ pub(crate) fn finished(record: &Record, clients: &Path) -> Response {
 }
 
 /// A request with its result or error.
-fn whole(record: &Record, clients: &Path) -> RequestPayload {
+fn whole(record: &Record, clients: &Path, dialect: Dialect) -> RequestPayload {
     let result = record
         .result()
-        .map(|value| result(&record.name, value, clients));
+        .map(|value| result(&record.name, value, clients, dialect));
     RequestPayload {
         entrypoint: PICKLED_NONE.to_owned(),
         request_body: PICKLED_NONE.to_owned(),
         return_value: result.unwrap_or(Value::Null).to_string(),
-        error: error(record.error()),
+        error: error(record.error(), dialect),
         ..summary(record)
     }
 }
 
 /// Encodes the result of a verb.
-fn result(name: &str, value: &Value, clients: &Path) -> Value {
+fn result(name: &str, value: &Value, clients: &Path, dialect: Dialect) -> Value {
     match (name, value) {
         ("download_logs", Value::Object(dirs)) => {
             let shown = dirs
@@ -65,6 +67,7 @@ fn result(name: &str, value: &Value, clients: &Path) -> Value {
                 .map(|(job, dir)| (job.clone(), show_dir(dir, clients)));
             Value::Object(shown.collect())
         }
+        (_, value) if dialect == Dialect::SkyPilot => published::result(name, value.clone()),
         (_, value) => value.clone(),
     }
 }
@@ -81,40 +84,18 @@ fn show_dir(dir: &Value, clients: &Path) -> Value {
 }
 
 /// The error document.
-fn error(error: Option<&Error>) -> String {
+fn error(error: Option<&Error>, dialect: Dialect) -> String {
     let Some(error) = error else {
         return "null".to_owned();
     };
     let payload = ErrorPayload {
-        object: None,
+        object: (dialect == Dialect::SkyPilot).then(|| exceptions::pickled(error).to_base64()),
         class: error.kind().exception_class().to_owned(),
-        message: message(error),
+        message: exceptions::message(error),
         sky: Some(error.clone()),
     };
     // Strings and numbers always serialise.
     serde_json::to_string(&payload).unwrap_or_else(|_| "null".to_owned())
-}
-
-/// What happened and what to do next, for clients that know only text.
-fn message(error: &Error) -> String {
-    let mut text = error.one_line();
-    for hint in error.hints() {
-        text.push('\n');
-        text.push_str(hint);
-    }
-    text
-}
-
-/// The error as `/validate` answers it, for clients that rebuild an exception from it.
-pub(crate) fn exception(error: &Error) -> Value {
-    let message = message(error);
-    json!({
-        "type": error.kind().exception_class(),
-        "message": message,
-        "args": [message],
-        "attributes": {},
-        "stacktrace": null,
-    })
 }
 
 /// Fields that a list shows when it is asked for some.

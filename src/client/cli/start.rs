@@ -74,8 +74,7 @@ pub(super) async fn run(app: &App, args: StartArgs) -> Outcome {
             down: args.down,
             force: args.force,
         },
-        // The server's log says that it started.
-        done: &|_, _| {},
+        done: &|session, name| session.ui.out(&format!("Cluster {name} started.")),
         unmade: &[],
         hint: None,
     };

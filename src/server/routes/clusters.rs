@@ -12,13 +12,13 @@ use crate::api::bodies::{
     JobStatusBody, LaunchBody, OptimizeBody, QueueBody, Refresh, StartBody, StatusBody, StopBody,
     ValidateBody,
 };
+use crate::api::exceptions;
 use crate::base::Result;
 use crate::base::cx::Role;
 use crate::ops::Op;
 use crate::server::admission::submit;
 use crate::server::app::App;
 use crate::server::extract::Posted;
-use crate::server::reply::exception;
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
@@ -45,7 +45,7 @@ async fn validate(posted: Posted<ValidateBody>) -> Response {
     match crate::ops::validate(&posted.body.dag) {
         Ok(()) => Json(Value::Null).into_response(),
         Err(error) => {
-            let body = json!({ "detail": exception(&error), "error": error });
+            let body = json!({ "detail": exceptions::plain(&error), "error": error });
             (StatusCode::BAD_REQUEST, Json(body)).into_response()
         }
     }

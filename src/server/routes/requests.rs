@@ -51,7 +51,11 @@ async fn get(State(app): State<App>, asked: Asked<Get>) -> Result<Response> {
     {
         Some(ended) => {
             let record = ended?;
-            Ok(reply::finished(&record, &app.clients))
+            Ok(reply::finished(
+                &record,
+                &app.clients,
+                asked.visitor.dialect,
+            ))
         }
         None => Ok(stopping()),
     }

@@ -539,7 +539,10 @@ async fn clients_of_skypilot_get_refusals_as_results() {
         .await
         .json();
     assert_eq!(got["name"], "sky.jobs.queue_v2");
-    assert_eq!(got["return_value"], "[]");
+    let queue: Value =
+        serde_json::from_str(got["return_value"].as_str().expect("text")).expect("JSON");
+    assert_eq!(queue["jobs"], json!([]));
+    assert_eq!(queue["total"], 0);
     let cancelled = world
         .post("/api/cancel", &[], &json!({ "request_ids": ["abc"] }))
         .await;
