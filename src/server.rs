@@ -29,6 +29,7 @@ mod reply;
 mod request_log;
 mod routes;
 mod seal;
+mod settings;
 mod single;
 mod startup;
 mod stream;

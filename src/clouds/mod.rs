@@ -204,14 +204,18 @@ pub(crate) trait Cloud: Send + Sync {
 pub(crate) struct Clouds {
     /// By id.
     all: Arc<BTreeMap<CloudId, Arc<dyn Cloud>>>,
+    /// Those that the server's configuration leaves out.
+    barred: Arc<[CloudId]>,
 }
 
 impl Clouds {
-    /// Makes them all.
-    pub(crate) fn new(paths: &Paths) -> Self {
+    /// Makes them all; new work may use those in `allowed` (everything when absent). What exists goes on.
+    pub(crate) fn new(paths: &Paths, allowed: Option<&[CloudId]>) -> Self {
         let local: Arc<dyn Cloud> = Arc::new(local::Local::new(paths.local_nodes()));
+        let is_barred = |id: &CloudId| allowed.is_some_and(|allowed| !allowed.contains(id));
         Self {
             all: Arc::new([(CloudId::Local, local)].into()),
+            barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
         }
     }
 
@@ -221,6 +225,27 @@ impl Clouds {
             Some(cloud) => Arc::clone(cloud),
             None => unreachable!("every cloud is made at start"),
         }
+    }
+
+    /// Returns those that the server's configuration leaves out.
+    pub(crate) fn barred(&self) -> &[CloudId] {
+        &self.barred
+    }
+
+    /// Checks whether new work may use one, and whether it can.
+    pub(crate) async fn check(&self, cloud: &dyn Cloud) -> CloudResult<()> {
+        let id = cloud.id();
+        if self.barred.contains(&id) {
+            let error = Error::new(
+                Kind::NoCloudAccess,
+                "`allowed_clouds` in the server's configuration leaves it out",
+            )
+            .hint(format!(
+                "whoever runs the server can add `{id}` there and start the server again"
+            ));
+            return Err(CloudError::new(Category::Auth, error));
+        }
+        cloud.check().await
     }
 
     /// Returns all.

@@ -65,12 +65,11 @@ async fn find(ops: &Ops, body: &AcceleratorsBody) -> Result<Vec<Found>> {
     };
     let filter = body.name_filter.as_ref().map(|f| f.to_ascii_lowercase());
     let mut all = Vec::new();
-    for cloud in ops.clusters.clouds().iter() {
+    let all_clouds = ops.clusters.clouds();
+    for cloud in all_clouds.iter() {
         let id = cloud.id();
-        if clouds
-            .as_ref()
-            .is_some_and(|names| !names.iter().any(|n| n == id.as_str()))
-        {
+        let is_named = |names: &Vec<String>| names.iter().any(|n| n == id.as_str());
+        if all_clouds.barred().contains(&id) || !clouds.as_ref().is_none_or(is_named) {
             continue;
         }
         for (name, quantities) in cloud.accelerators().await? {

@@ -29,14 +29,10 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: CheckBody) -> Result<Value> {
     };
     cx.line("Checking credentials to enable infra for SkyPilot.");
     let mut enabled = Map::new();
-    for cloud in ops
-        .clusters
-        .clouds()
-        .iter()
-        .filter(|c| wanted(c.id().as_str()))
-    {
+    let clouds = ops.clusters.clouds();
+    for cloud in clouds.iter().filter(|c| wanted(c.id().as_str())) {
         let name = cloud.id().display_name();
-        match cloud.check().await {
+        match clouds.check(&**cloud).await {
             Ok(()) => {
                 cx.line(format!("  {name}: enabled [compute]"));
                 enabled.insert(name.to_owned(), json!(["compute"]));
@@ -77,8 +73,9 @@ fn show_enabled(cx: &Cx, enabled: &Map<String, Value>) {
 /// Returns the names of the infra that can be used.
 pub(super) async fn enabled(ops: &Ops) -> Result<Value> {
     let mut names = Vec::new();
-    for cloud in ops.clusters.clouds().iter() {
-        if cloud.check().await.is_ok() {
+    let clouds = ops.clusters.clouds();
+    for cloud in clouds.iter() {
+        if clouds.check(&**cloud).await.is_ok() {
             names.push(cloud.id().as_str());
         }
     }

@@ -22,8 +22,9 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: OptimizeBody) -> Result<Value>
 pub(super) async fn plan(ops: &Ops, task: &Task) -> Result<Plan> {
     let mut offers = Vec::new();
     let mut enabled = Vec::new();
-    for cloud in ops.clusters.clouds().iter() {
-        if cloud.check().await.is_err() {
+    let clouds = ops.clusters.clouds();
+    for cloud in clouds.iter() {
+        if clouds.check(&**cloud).await.is_err() {
             continue;
         }
         enabled.push(cloud.id().as_str().to_owned());
@@ -35,5 +36,14 @@ pub(super) async fn plan(ops: &Ops, task: &Task) -> Result<Plan> {
             }
         }
     }
-    crate::optimizer::plan(task, &offers, &enabled)
+    let barred: Vec<&str> = clouds.barred().iter().map(|id| id.as_str()).collect();
+    crate::optimizer::plan(task, &offers, &enabled).map_err(|error| {
+        if barred.is_empty() {
+            return error;
+        }
+        error.hint(format!(
+            "`allowed_clouds` in the server's configuration leaves out {}",
+            barred.join(", ")
+        ))
+    })
 }

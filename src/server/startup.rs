@@ -21,18 +21,19 @@ use super::dispatch::Verbs;
 use super::endpoints::{self, Endpoints};
 use super::metrics::Metrics;
 use super::seal::Sealer;
-use super::uploads::{Blobs, Limits};
+use super::settings::Settings;
+use super::uploads::Blobs;
 use super::{identity, routes, single};
 use crate::api::versions::VERSION;
+use crate::base::Result;
 use crate::base::cx::Caller;
 use crate::base::secret::Secret;
-use crate::base::{Error, Result};
 use crate::clouds::Clouds;
 use crate::clusters::Clusters;
 use crate::http::serve::{self, Server};
 use crate::http::tail::Tails;
 use crate::ops::Ops;
-use crate::requests::{self, Requests};
+use crate::requests::Requests;
 use crate::store::{self, Db};
 use crate::sys::fs::ensure_private_dir;
 use crate::sys::paths::Paths;
@@ -45,13 +46,6 @@ const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
 const DRAIN_CONNECTIONS: Duration = Duration::from_secs(5);
 /// How long blocking work may take after everything else has ended.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
-/// The largest upload, unless configured.
-const UPLOAD_LIMIT: u64 = 10 << 30;
-/// How much larger an upload may be when it is unpacked.
-const UNPACKED_FACTOR: u64 = 4;
-/// The variable that sets the largest upload, in bytes.
-const UPLOAD_VARIABLE: &str = "SKY_MAX_UPLOAD_BYTES";
-
 /// A server that listens.
 pub(crate) struct Running {
     /// What handlers use.
@@ -96,6 +90,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
     let paths = Paths::of_user(args.state_dir.as_deref());
     ensure_private_dir(paths.state())?;
     single::become_the_only_one(paths.state())?;
+    let settings = Settings::load(&paths)?;
     let db = Db::open(&paths.store(), store::Options::default())?;
     let stop = CancellationToken::new();
     let socket = args.socket.clone().unwrap_or_else(|| paths.socket());
@@ -103,13 +98,16 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
         listeners,
         urls,
         socket,
-        notes,
+        mut notes,
     } = endpoints::open(args, &socket).await?;
-    let clusters = Clusters::new(db.clone(), Clouds::new(&paths), stop.clone());
+    notes.extend(settings.notes.iter().cloned());
+    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref());
+    let clusters = Clusters::new(db.clone(), clouds, stop.clone());
     // By hand it logs to the terminal, and the file is an old one.
     let detached = args.ready_fd.is_some();
     let parts = Opening {
         paths: &paths,
+        settings: &settings,
         db: &db,
         clusters: &clusters,
         server_log: if detached {
@@ -160,6 +158,8 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
 struct Opening<'a> {
     /// Where everything lies.
     paths: &'a Paths,
+    /// What the operator has chosen.
+    settings: &'a Settings,
     /// The store.
     db: &'a Db,
     /// The clusters.
@@ -186,12 +186,12 @@ impl Opening<'_> {
             sealer: Arc::clone(&sealer),
         };
         let (db, logs) = (self.db.clone(), paths.request_logs());
-        let options = requests::Options::default();
+        let options = self.settings.requests;
         Ok(Arc::new(Parts {
             requests: Requests::start(db, logs, Arc::new(verbs), options).await?,
             ops,
             directory: Directory::load(self.db.clone())?,
-            blobs: Blobs::new(paths.clients(), upload_limits()?),
+            blobs: Blobs::new(paths.clients(), self.settings.uploads),
             sealer,
             tails: Tails::start()?,
             home: paths.home().to_path_buf(),
@@ -209,30 +209,18 @@ impl Opening<'_> {
 pub(super) async fn testing_app(state: &std::path::Path, own: Caller) -> Result<App> {
     let paths = Paths::of_user(Some(state));
     let db = Db::open(&paths.store(), store::Options::default())?;
-    let clusters = Clusters::new(db.clone(), Clouds::new(&paths), CancellationToken::new());
+    let settings = Settings::load(&paths)?;
+    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref());
+    let clusters = Clusters::new(db.clone(), clouds, CancellationToken::new());
     let parts = Opening {
         paths: &paths,
+        settings: &settings,
         db: &db,
         clusters: &clusters,
         server_log: PathBuf::new(),
         own,
     };
     parts.open(CancellationToken::new()).await
-}
-
-/// How much of an upload is accepted.
-fn upload_limits() -> Result<Limits> {
-    let configured = env::var(UPLOAD_VARIABLE).map(|text| {
-        text.parse::<u64>().map_err(|e| {
-            let message = format!("`{UPLOAD_VARIABLE}` is not a number of bytes");
-            Error::new(crate::base::Kind::InvalidConfig, message).caused_by(&e)
-        })
-    });
-    let archive = configured.transpose()?.unwrap_or(UPLOAD_LIMIT);
-    Ok(Limits {
-        archive,
-        content: archive.saturating_mul(UNPACKED_FACTOR),
-    })
 }
 
 impl Running {

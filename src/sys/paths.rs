@@ -49,6 +49,11 @@ impl Paths {
         &self.state
     }
 
+    /// The server's configuration file.
+    pub(crate) fn server_config(&self) -> PathBuf {
+        self.state.join("config.yaml")
+    }
+
     /// The store.
     pub(crate) fn store(&self) -> PathBuf {
         self.state.join("store.redb")

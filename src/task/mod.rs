@@ -10,6 +10,7 @@
 
 mod accelerator;
 mod amount;
+pub(crate) mod config;
 mod fields;
 mod infra;
 mod model;

@@ -15,6 +15,7 @@ mod crash;
 mod follow;
 mod launch;
 mod layers;
+mod server_config;
 mod static_binary;
 mod team;
 mod terminal;
