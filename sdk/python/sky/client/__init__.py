@@ -1,0 +1,1 @@
+"""The client side: how calls reach the server."""

@@ -1,0 +1,194 @@
+"""Calls on requests and on the server itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional, Sequence, TextIO, TypeVar, Union, overload
+
+from .. import exceptions
+from ..results import RequestRecord, ServerInfo
+from . import config, endpoint as servers, local, session, stream
+from .session import RequestId, Session, open_session
+
+T = TypeVar("T")
+
+_Ids = Union[str, Sequence[str], None]
+
+
+@overload
+def get(request_id: RequestId[T]) -> T: ...
+
+
+@overload
+def get(request_id: str) -> Any: ...
+
+
+def get(request_id: str) -> Any:
+    """Waits for a request and returns its result, or raises its error. A prefix of the id is enough."""
+    return open_session().result(request_id)
+
+
+@overload
+def stream_and_get(
+    request_id: RequestId[T],
+    log_path: Optional[str] = ...,
+    tail: Optional[int] = ...,
+    follow: bool = ...,
+    output_stream: Optional[TextIO] = ...,
+) -> T: ...
+
+
+@overload
+def stream_and_get(
+    request_id: Optional[str] = ...,
+    log_path: Optional[str] = ...,
+    tail: Optional[int] = ...,
+    follow: bool = ...,
+    output_stream: Optional[TextIO] = ...,
+) -> Any: ...
+
+
+def stream_and_get(
+    request_id: Optional[str] = None,
+    log_path: Optional[str] = None,
+    tail: Optional[int] = None,
+    follow: bool = True,
+    output_stream: Optional[TextIO] = None,
+) -> Any:
+    """Writes the log of a request to ``output_stream`` (standard output) and returns its result.
+
+    ``tail`` is the number of last lines to begin with. Without ``follow`` what is there is written and ``None``
+    returned; so it is for ``log_path`` (a log of the server) and for the latest request, which is meant when none is
+    named. Lost connections and restarts of the server are not noticed: the log goes on at the byte.
+    """
+    opened = open_session()
+    follower = stream.follow_request(opened, request_id, log_path=log_path, tail=tail, follow=follow)
+    stream.show(follower, output_stream)
+    if request_id is None or not follow:
+        return None
+    return opened.result(request_id)
+
+
+def api_status(
+    request_ids: _Ids = None,
+    all_status: bool = False,
+    limit: Optional[int] = None,
+    fields: Optional[Sequence[str]] = None,
+    cluster_name: Optional[str] = None,
+    *,
+    all_users: bool = False,
+) -> list[RequestRecord]:
+    """Lists requests, newest first: these, else the user's unfinished ones, with ``all_status`` all of them."""
+    ids = [request_ids] if isinstance(request_ids, str) else request_ids
+    query = {
+        "request_ids": list(ids) if ids else None,
+        "all_status": all_status,
+        "limit": limit,
+        "fields": list(fields) if fields else None,
+        "cluster_name": cluster_name,
+        "all_users": all_users or None,
+    }
+    rows = open_session().fetch("GET", "/api/status", query=query)
+    return [RequestRecord.from_json(row) for row in rows]
+
+
+def api_cancel(request_ids: _Ids = None, all_users: bool = False, silent: bool = False) -> RequestId[list[str]]:
+    """Cancels requests: these, else all of the user, else those of ``all_users``. The result is the ids cancelled.
+
+    The cancelling itself is done when this returns.
+    """
+    ids = [request_ids] if isinstance(request_ids, str) else request_ids
+    if ids is None and not all_users and not silent:
+        print("Cancelling all your requests...", flush=True)
+    opened = open_session()
+    known = opened.health.user if opened.health is not None else None
+    own_id = known.id if known is not None and not opened.target.local else opened.identity.id
+    body = {
+        **opened.common("api_cancel"),
+        "request_ids": None if ids is None else list(ids),
+        "user_id": None if all_users else own_id,
+    }
+    return opened.submit("/api/cancel", body, "api_cancel", plain=True)
+
+
+def api_info() -> ServerInfo:
+    """Returns what the server says of itself and of the user."""
+    opened = open_session()
+    return opened.patiently(opened.ask_health)
+
+
+def api_server_logs(follow: bool = True, tail: Optional[int] = None) -> None:
+    """Writes the log of the server to standard output."""
+    stream_and_get(log_path="~/.sky/api_server/server.log", follow=follow, tail=tail)
+
+
+def api_start(*, deploy: bool = False, host: str = "127.0.0.1", port: Optional[int] = None) -> None:
+    """Starts the server of this machine unless it runs; ``deploy`` listens on all addresses, for a team."""
+    _demand_local("start")
+    options = ["--deploy"] if deploy else []
+    options += [] if host == "127.0.0.1" else ["--host", host]
+    options += [] if port is None else ["--port", str(port)]
+    local.start(*options)
+
+
+def api_stop() -> None:
+    """Stops the server of this machine. What runs on clusters goes on; the next call starts the server again."""
+    _demand_local("stop")
+    local.stop()
+
+
+def _demand_local(verb: str) -> None:
+    """Servers of other machines are not ours to start and stop."""
+    target = servers.resolve()
+    if not target.local:
+        raise exceptions.InvalidRequestError(
+            f"sky.api_{verb} is for the server of this machine, and {target.url} is in use",
+            hints=["sky.api_logout returns to the server of this machine"],
+        )
+
+
+def api_login(
+    endpoint: Optional[str] = None,
+    relogin: bool = False,
+    service_account_token: Optional[str] = None,
+    no_browser: bool = True,
+) -> ServerInfo:
+    """Uses a server from now on: checks it and the credentials, then keeps both in ``~/.sky/config.yaml``.
+
+    ``endpoint`` is ``https://[user:password@]host[:port]``, else what ``SKYPILOT_API_SERVER_ENDPOINT`` says.
+    ``relogin`` forgets a token that was kept; no browser is ever opened.
+    """
+    url = (endpoint or os.environ.get(servers.VARIABLE) or "").strip().rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise exceptions.InvalidRequestError(
+            "the address of a server begins with http:// or https://",
+            hints=['sky.api_login("https://HOST[:PORT]")'],
+        )
+    token = service_account_token.strip() if service_account_token else None
+    if token is not None and not (token.startswith("sky_") and token.isascii() and token.isprintable()):
+        raise exceptions.InvalidRequestError("a token begins with `sky_` and has no spaces")
+    if token is None and not relogin:
+        kept = config.load()
+        same = config.server_key(kept, "endpoint") == url
+        token = config.server_key(kept, "service_account_token") if same else None
+    reached = Session(servers.at(url, token))
+    reached.health = reached.ask_health()
+    # A server may say that it is well to anybody: this call it answers to its users only.
+    with reached.call("GET", "/api/status", query={"limit": 1}) as answer:
+        answer.read()
+    is_own = reached.target.local
+    config.save_server(None if is_own else url, None if is_own else token)
+    session.forget()
+    return reached.health
+
+
+def api_logout() -> None:
+    """Uses the server of this machine again."""
+    if os.environ.get(servers.VARIABLE):
+        raise exceptions.ConflictError(
+            f"the server is named by {servers.VARIABLE}, not by a login", hints=[f"unset {servers.VARIABLE}"]
+        )
+    if config.server_key(config.load(), "endpoint") is None:
+        raise exceptions.ConflictError("you are not logged in anywhere: the server of this machine is used")
+    config.save_server(None, None)
+    session.forget()

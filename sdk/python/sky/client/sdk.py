@@ -1,0 +1,338 @@
+"""Calls on clusters and jobs. Most return the id of a request: :func:`sky.get` waits for its result,
+:func:`sky.stream_and_get` shows its log meanwhile. Errors are those of :mod:`sky.exceptions`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import Any, Optional, Sequence, Union
+
+from .. import dag as dags
+from .. import exceptions
+from ..dag import Dag
+from ..results import (
+    ClusterHandle,
+    ClusterRecord,
+    CostRecord,
+    InstanceTypeInfo,
+    JobRecord,
+    LaunchResult,
+)
+from ..states import AutostopWaitFor, JobStatus, StatusRefreshMode
+from ..task import Task
+from . import upload
+from .api import (
+    api_cancel,
+    api_info,
+    api_login,
+    api_logout,
+    api_server_logs,
+    api_start,
+    api_status,
+    api_stop,
+    get,
+    stream_and_get,
+)
+from .logs import download_logs, tail_logs, tail_provision_logs
+from .session import RequestId, Session, open_session
+
+__all__ = [
+    "api_cancel",
+    "api_info",
+    "api_login",
+    "api_logout",
+    "api_server_logs",
+    "api_start",
+    "api_status",
+    "api_stop",
+    "autostop",
+    "cancel",
+    "check",
+    "cost_report",
+    "down",
+    "download_logs",
+    "enabled_clouds",
+    "endpoints",
+    "exec",
+    "get",
+    "job_status",
+    "launch",
+    "list_accelerator_counts",
+    "list_accelerators",
+    "optimize",
+    "queue",
+    "start",
+    "status",
+    "stop",
+    "stream_and_get",
+    "tail_logs",
+    "tail_provision_logs",
+    "validate",
+]
+
+_Entrypoint = Union[Task, Dag]
+
+
+def submit(name: str, path: str, /, **fields: Any) -> RequestId[Any]:
+    """Submits the verb ``name`` with these fields in its body."""
+    session = open_session()
+    return session.submit(path, {**session.common(name), **fields}, name)
+
+
+def validate(dag: _Entrypoint) -> None:
+    """Lets the server check a task or dag. Raises ``InvalidTaskError`` and its kin."""
+    session = open_session()
+    _validate(session, dags.of(dag))
+
+
+def _validate(session: Session, dag: Dag) -> None:
+    session.fetch("POST", "/validate", body={**session.common("validate"), "dag": dag.to_text()})
+
+
+def optimize(dag: _Entrypoint) -> RequestId[None]:
+    """Plans a launch: the log of the request shows what fits, what it costs and what would be taken."""
+    return submit("optimize", "/optimize", dag=dags.of(dag).to_text())
+
+
+def prepared(session: Session, entrypoint: _Entrypoint) -> tuple[Dag, Optional[str]]:
+    """Checks what is to run and uploads its files; returns it as it travels, and the name of the upload."""
+    given = dags.of(entrypoint)
+    dag = copy.copy(given)
+    # What is noted for the journey is not written into the user's tasks.
+    dag.tasks = [copy.copy(task) for task in given.tasks]
+    _validate(session, dag)
+    return dag, upload.files(session, dag)
+
+
+def launch(
+    task: _Entrypoint,
+    cluster_name: Optional[str] = None,
+    retry_until_up: bool = False,
+    idle_minutes_to_autostop: Optional[int] = None,
+    wait_for: Union[AutostopWaitFor, str, None] = None,
+    dryrun: bool = False,
+    down: bool = False,
+    *,
+    no_setup: bool = False,
+    clone_disk_from: Optional[str] = None,
+    fast: bool = False,
+    resize: bool = False,
+) -> RequestId[LaunchResult]:
+    """Runs a task on a cluster, which is made unless there is one of that name.
+
+    ``idle_minutes_to_autostop`` stops the cluster after so many idle minutes (-1: never), with ``down`` it is torn
+    down instead; ``wait_for`` says what counts as not idle. ``dryrun`` only plans, ``retry_until_up`` tries for ever
+    when nothing has capacity, ``no_setup`` skips ``setup``, ``fast`` skips provisioning and setup on a cluster that
+    is up and fits, ``resize`` grows or shrinks the cluster to the task's number of nodes.
+
+    The result is the number of the job (``None`` without ``run``) and where the cluster is.
+    """
+    entrypoint = dags.of(task)
+    if idle_minutes_to_autostop is not None or down:
+        minutes = 0 if idle_minutes_to_autostop is None else idle_minutes_to_autostop
+        plain = None if wait_for is None else str(AutostopWaitFor(wait_for))
+        planned = copy.copy(entrypoint)
+        planned.tasks = [one.with_autostop(minutes, down, plain) for one in entrypoint.tasks]
+        entrypoint = planned
+    elif wait_for is not None:
+        raise exceptions.InvalidRequestError("`wait_for` needs `idle_minutes_to_autostop` or `down`")
+    session = open_session()
+    dag, blob = prepared(session, entrypoint)
+    body = {
+        **session.common("launch"),
+        "file_mounts_blob_id": blob,
+        "task": dag.to_text(),
+        "cluster_name": cluster_name or _fresh_name(session),
+        "retry_until_up": retry_until_up,
+        "dryrun": dryrun,
+        "no_setup": no_setup,
+        "clone_disk_from": clone_disk_from,
+        "fast": fast,
+        "resize": resize,
+    }
+    return session.submit("/launch", body, "launch")
+
+
+def _fresh_name(session: Session) -> str:
+    """Returns a name for a cluster that nobody named: ``sky-1f2e-ann``."""
+    user = "".join(c for c in session.identity.name.lower() if c.isascii() and c.isalnum())[:40] or "user"
+    return f"sky-{os.urandom(2).hex()}-{user}"
+
+
+def exec(  # noqa: A001
+    task: _Entrypoint,
+    cluster_name: str,
+    dryrun: bool = False,
+) -> RequestId[LaunchResult]:
+    """Runs a task on a cluster that is up, without setup. The result is the number of the job and where it runs."""
+    session = open_session()
+    dag, blob = prepared(session, task)
+    body = {
+        **session.common("exec"),
+        "file_mounts_blob_id": blob,
+        "task": dag.to_text(),
+        "cluster_name": cluster_name,
+        "dryrun": dryrun,
+    }
+    return session.submit("/exec", body, "exec")
+
+
+def status(
+    cluster_names: Union[str, Sequence[str], None] = None,
+    refresh: Union[StatusRefreshMode, str] = StatusRefreshMode.NONE,
+    all_users: bool = False,
+) -> RequestId[list[ClusterRecord]]:
+    """Lists clusters: those of these names or patterns, else all."""
+    names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
+    return submit(
+        "status",
+        "/status",
+        cluster_names=None if names is None else list(names),
+        refresh=str(StatusRefreshMode(refresh)),
+        all_users=all_users,
+        include_credentials=False,
+        include_handle=True,
+    )
+
+
+def start(
+    cluster_name: str,
+    idle_minutes_to_autostop: Optional[int] = None,
+    wait_for: Union[AutostopWaitFor, str, None] = None,
+    retry_until_up: bool = False,
+    down: bool = False,
+    force: bool = False,
+) -> RequestId[Optional[ClusterHandle]]:
+    """Starts a stopped cluster; with ``force`` one that is up is repaired."""
+    return submit(
+        "start",
+        "/start",
+        cluster_name=cluster_name,
+        idle_minutes_to_autostop=idle_minutes_to_autostop,
+        wait_for=None if wait_for is None else str(AutostopWaitFor(wait_for)),
+        retry_until_up=retry_until_up,
+        down=down,
+        force=force,
+    )
+
+
+def stop(
+    cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: Optional[int] = None
+) -> RequestId[None]:
+    """Stops a cluster; its disks stay. ``graceful`` ends jobs first, for at most ``graceful_timeout`` seconds."""
+    return _end("stop", cluster_name, purge, graceful, graceful_timeout)
+
+
+def down(
+    cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: Optional[int] = None
+) -> RequestId[None]:
+    """Tears a cluster down with its disks. ``purge`` forgets it although that failed."""
+    return _end("down", cluster_name, purge, graceful, graceful_timeout)
+
+
+def _end(verb: str, cluster_name: str, purge: bool, graceful: bool, timeout: Optional[int]) -> RequestId[None]:
+    return submit(verb, f"/{verb}", cluster_name=cluster_name, purge=purge, graceful=graceful, graceful_timeout=timeout)
+
+
+def autostop(
+    cluster_name: str,
+    idle_minutes: int,
+    wait_for: Union[AutostopWaitFor, str, None] = None,
+    down: bool = False,
+) -> RequestId[None]:
+    """Lets a cluster stop (or be torn down) after so many idle minutes; a negative number cancels that."""
+    return submit(
+        "autostop",
+        "/autostop",
+        cluster_name=cluster_name,
+        idle_minutes=idle_minutes,
+        wait_for=None if wait_for is None else str(AutostopWaitFor(wait_for)),
+        down=down,
+    )
+
+
+def queue(cluster_name: str, skip_finished: bool = False, all_users: bool = False) -> RequestId[list[JobRecord]]:
+    """Lists the jobs of a cluster, newest first."""
+    return submit("queue", "/queue", cluster_name=cluster_name, skip_finished=skip_finished, all_users=all_users)
+
+
+def job_status(
+    cluster_name: str, job_ids: Optional[Sequence[int]] = None
+) -> RequestId[dict[Optional[int], Optional[JobStatus]]]:
+    """Says how jobs stand, the latest one unless they are named; ``None`` is a job that does not exist."""
+    ids = None if job_ids is None else list(job_ids)
+    return submit("job_status", "/job_status", cluster_name=cluster_name, job_ids=ids)
+
+
+def cancel(
+    cluster_name: str,
+    all: bool = False,  # noqa: A002
+    all_users: bool = False,
+    job_ids: Optional[Sequence[int]] = None,
+) -> RequestId[None]:
+    """Cancels jobs: these, or ``all`` of the user, or those of ``all_users``; else the latest one that runs."""
+    ids = None if job_ids is None else list(job_ids)
+    return submit("cancel", "/cancel", cluster_name=cluster_name, job_ids=ids, all=all, all_users=all_users)
+
+
+def check(
+    infra_list: Optional[Sequence[str]] = None, verbose: bool = False
+) -> RequestId[dict[str, dict[str, list[str]]]]:
+    """Finds out which infra can be used; the result says it for each workspace."""
+    clouds = None if infra_list is None else list(infra_list)
+    return submit("check", "/check", clouds=clouds, verbose=verbose)
+
+
+def enabled_clouds() -> RequestId[list[str]]:
+    """Lists the infra that can be used, as far as it is known."""
+    return open_session().submit("/enabled_clouds", None, "enabled_clouds")
+
+
+def list_accelerators(
+    gpus_only: bool = True,
+    name_filter: Optional[str] = None,
+    region_filter: Optional[str] = None,
+    quantity_filter: Optional[int] = None,
+    clouds: Union[str, Sequence[str], None] = None,
+    all_regions: bool = False,
+) -> RequestId[dict[str, list[InstanceTypeInfo]]]:
+    """Lists where accelerators are offered, and for how much."""
+    return submit(
+        "list_accelerators",
+        "/list_accelerators",
+        gpus_only=gpus_only,
+        name_filter=name_filter,
+        region_filter=region_filter,
+        quantity_filter=quantity_filter,
+        clouds=clouds if clouds is None or isinstance(clouds, str) else list(clouds),
+        all_regions=all_regions,
+    )
+
+
+def list_accelerator_counts(
+    gpus_only: bool = True,
+    name_filter: Optional[str] = None,
+    region_filter: Optional[str] = None,
+    quantity_filter: Optional[int] = None,
+    clouds: Union[str, Sequence[str], None] = None,
+) -> RequestId[dict[str, list[float]]]:
+    """Lists accelerators and the quantities in which they are offered."""
+    return submit(
+        "list_accelerator_counts",
+        "/list_accelerator_counts",
+        gpus_only=gpus_only,
+        name_filter=name_filter,
+        region_filter=region_filter,
+        quantity_filter=quantity_filter,
+        clouds=clouds if clouds is None or isinstance(clouds, str) else list(clouds),
+    )
+
+
+def cost_report(days: Optional[int] = None) -> RequestId[list[CostRecord]]:
+    """Lists what clusters have cost, those of the last ``days`` days or all."""
+    return submit("cost_report", "/cost_report", days=days)
+
+
+def endpoints(cluster: str, port: Union[int, str, None] = None) -> RequestId[dict[int, str]]:
+    """Says where the open ports of a cluster are reached."""
+    return submit("endpoints", "/endpoints", cluster=cluster, port=port)
