@@ -5,15 +5,17 @@ A server that has none raises :class:`sky.exceptions.NotSupportedError`. Argumen
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence, TextIO, Union
+from typing import TYPE_CHECKING, Any, Optional, Sequence, TextIO, Union
 
 from .client import download, stream
 from .client.sdk import prepared, submit
 from .client.session import RequestId, open_session
 from .dag import Dag
-from .results import ClusterHandle
 from .states import JobExitCode, ManagedJobStatus
 from .task import Task
+
+if TYPE_CHECKING:
+    from .results import ClusterHandle
 
 __all__ = [
     "ManagedJobStatus",

@@ -57,7 +57,9 @@ def test_configuration_names_the_server(home: Home, monkeypatch: pytest.MonkeyPa
     assert endpoint.resolve().endpoint.scheme == "unix"
     (home.path / ".sky").mkdir()
     file = home.path / ".sky/config.yaml"
-    file.write_text("api_server:\n  endpoint: https://sky.example  # ours\n  service_account_token: sky_x\naws: {profile: p}\n")
+    file.write_text(
+        "api_server:\n  endpoint: https://sky.example  # ours\n  service_account_token: sky_x\naws: {profile: p}\n"
+    )
     target = endpoint.resolve()
     assert (target.url, target.token, target.local) == ("https://sky.example", "sky_x", False)
     assert config.for_requests(target.config) == {"aws": {"profile": "p"}}
@@ -203,7 +205,13 @@ def test_gitignore_decides_without_a_skyignore(tmp_path: Path) -> None:
 
 
 def test_skyignore_replaces_gitignore(tmp_path: Path) -> None:
-    files = [(".gitignore", "*.log\n"), (".skyignore", "*.tmp\n.git\n"), ("a.log", ""), ("b.tmp", ""), (".git/HEAD", "")]
+    files = [
+        (".gitignore", "*.log\n"),
+        (".skyignore", "*.tmp\n.git\n"),
+        ("a.log", ""),
+        ("b.tmp", ""),
+        (".git/HEAD", ""),
+    ]
     assert tree(tmp_path, files) == [".gitignore", ".skyignore", "a.log"]
 
 

@@ -126,7 +126,7 @@ def test_files_of_this_machine(cluster: str, shared: Home) -> None:
 
 
 def test_a_task_of_yaml(cluster: str) -> None:
-    task = sky.Task.from_yaml_str("name: y\nenvs: {A: b}\nrun: |\n  echo \"yaml $A\"\n")
+    task = sky.Task.from_yaml_str('name: y\nenvs: {A: b}\nrun: |\n  echo "yaml $A"\n')
     job, _ = sky.get(sky.exec(task, cluster))
     out = io.StringIO()
     sky.tail_logs(cluster, job, output_stream=out)
@@ -200,7 +200,7 @@ def test_cost_report(cluster: str) -> None:
 
 def test_requests_are_listed_and_cancelled(shared: Home) -> None:
     slow = sky.launch(sky.Task(setup="sleep 600", run="true"), cluster_name="slow")
-    wait_until(lambda: sky.api_status(slow)[0].status is sky.RequestStatus.RUNNING, "the launch runs")
+    wait_until(lambda: bool(sky.get(sky.status("slow"))), "the cluster is being made")
     (record,) = sky.api_status([slow[:8]])
     assert record.request_id == slow and record.name == "sky.launch" and record.cluster_name == "slow"
     assert slow in [one.request_id for one in sky.api_status(limit=50)]

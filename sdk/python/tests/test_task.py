@@ -41,7 +41,10 @@ def test_a_task_travels_as_json_documents() -> None:
         (sky.Resources(cloud=sky.AWS(), region="us-east-1", zone="us-east-1a"), {"infra": "aws/us-east-1/us-east-1a"}),
         (sky.Resources(infra="k8s/context"), {"infra": "k8s/context"}),
         (sky.Resources(zone="z"), {"infra": "*/*/z"}),
-        (sky.Resources(cpus="4+", memory=8, accelerators="H100:8"), {"cpus": "4+", "memory": 8, "accelerators": "H100:8"}),
+        (
+            sky.Resources(cpus="4+", memory=8, accelerators="H100:8"),
+            {"cpus": "4+", "memory": 8, "accelerators": "H100:8"},
+        ),
         (sky.Resources(ports=(80, "90-99"), use_spot=False), {"use_spot": False, "ports": [80, "90-99"]}),
         ([sky.Resources(cpus=1), sky.Resources(cpus=2)], {"ordered": [{"cpus": 1}, {"cpus": 2}]}),
         ({sky.Resources(cpus=1)}, {"cpus": 1}),
@@ -88,7 +91,10 @@ def test_paths_are_absolute_and_variables_replaced(home: Home) -> None:
 
 
 def test_from_yaml_keeps_everything(home: Home) -> None:
-    text = "name: y\nresources:\n  cpus: 2+\n  any_of:\n  - infra: aws\n  - infra: gcp\nservice:\n  replicas: 2\nrun: |\n  echo hi\n"
+    text = (
+        "name: y\nresources:\n  cpus: 2+\n  any_of:\n  - infra: aws\n  - infra: gcp\n"
+        "service:\n  replicas: 2\nrun: |\n  echo hi\n"
+    )
     path = home.path / "task.yaml"
     path.write_text(text)
     task = sky.Task.from_yaml(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from conftest import BINARY, Home, free_port
+from conftest import BINARY, Home, free_port, wait_until
 
 import sky
 from sky import exceptions
@@ -20,24 +20,21 @@ class Team:
     """A server for a team in a home of its own."""
 
     def __init__(self, path: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        home = Home(path)
-        home.path.mkdir(exist_ok=True)
-        self.process = subprocess.Popen(
-            [BINARY, "__serve", "--bind", self.url[len("http://") :]],
-            env=home.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        said = ""
-        assert self.process.stdout is not None
-        while not (found := re.search(r"sky_\w+", said)):
-            line = self.process.stdout.readline()
-            assert line, said
-            said += line
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        said = path / "said"
+        with said.open("w") as output:
+            self.process = subprocess.Popen(
+                # Whoever listens on loopback only trusts everybody who reaches it.
+                [BINARY, "__serve", "--bind", f"0.0.0.0:{port}"],
+                env=Home(path).environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(lambda: re.search(r"\bsky_\S+", said.read_text()) is not None, "the admin token is printed")
+        found = re.search(r"\bsky_\S+", said.read_text())
+        assert found is not None
         self.token = found.group()
-        self.home = home
 
     def close(self) -> None:
         self.process.terminate()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Sequence, TextIO, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Any, Optional, Sequence, TextIO, TypeVar, Union, overload
 
 from .. import exceptions
-from ..results import RequestRecord, ServerInfo
-from . import config, endpoint as servers, local, session, stream
+from . import config, endpoint as servers, session, stream
 from .session import RequestId, Session, open_session
+
+if TYPE_CHECKING:
+    from ..results import RequestRecord, ServerInfo
 
 T = TypeVar("T")
 
@@ -88,6 +90,8 @@ def api_status(
         "cluster_name": cluster_name,
         "all_users": all_users or None,
     }
+    from ..results import RequestRecord
+
     rows = open_session().fetch("GET", "/api/status", query=query)
     return [RequestRecord.from_json(row) for row in rows]
 
@@ -128,12 +132,16 @@ def api_start(*, deploy: bool = False, host: str = "127.0.0.1", port: Optional[i
     options = ["--deploy"] if deploy else []
     options += [] if host == "127.0.0.1" else ["--host", host]
     options += [] if port is None else ["--port", str(port)]
+    from . import local
+
     local.start(*options)
 
 
 def api_stop() -> None:
     """Stops the server of this machine. What runs on clusters goes on; the next call starts the server again."""
     _demand_local("stop")
+    from . import local
+
     local.stop()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from ..exceptions import RequestInterruptedError
+
+if TYPE_CHECKING:
+    import socket
 
 _current = threading.local()
 
@@ -63,6 +65,8 @@ def current() -> Scope:
 
 
 def _cut(one: socket.socket) -> None:
+    import socket
+
     try:
         one.shutdown(socket.SHUT_RDWR)
     except OSError:

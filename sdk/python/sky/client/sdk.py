@@ -5,20 +5,11 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
 
-from .. import dag as dags
-from .. import exceptions
+from .. import dag as dags, exceptions
 from ..dag import Dag
-from ..results import (
-    ClusterHandle,
-    ClusterRecord,
-    CostRecord,
-    InstanceTypeInfo,
-    JobRecord,
-    LaunchResult,
-)
-from ..states import AutostopWaitFor, JobStatus, StatusRefreshMode
+from ..states import AutostopWaitFor, StatusRefreshMode
 from ..task import Task
 from . import upload
 from .api import (
@@ -35,6 +26,17 @@ from .api import (
 )
 from .logs import download_logs, tail_logs, tail_provision_logs
 from .session import RequestId, Session, open_session
+
+if TYPE_CHECKING:
+    from ..results import (
+        ClusterHandle,
+        ClusterRecord,
+        CostRecord,
+        InstanceTypeInfo,
+        JobRecord,
+        LaunchResult,
+    )
+    from ..states import JobStatus
 
 __all__ = [
     "api_cancel",

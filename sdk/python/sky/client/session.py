@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, Generic, Iterator, Mapping, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Mapping, Optional, TypeVar, Union
 
-from .. import exceptions, results
+from .. import exceptions
 from .._version import __version__
-from . import endpoint, identity, local, scope, transport
+from . import endpoint, identity, scope
 from .endpoint import Target
-from .transport import Answer, Body, Query
+
+if TYPE_CHECKING:
+    from ..results import ServerInfo
+    from .transport import Answer, Body, Query
 
 T = TypeVar("T")
 
@@ -24,6 +27,8 @@ API_VERSION = 62
 MIN_API_VERSION = 24
 #: The release of SkyPilot that speaks this API.
 _COMPATIBLE_RELEASE = "0.14.1"
+#: The time for an answer that needs no work, and to take in a submission, in seconds.
+_QUICK, _SUBMIT = 5.0, 30.0
 #: How long a busy or vanished server is waited for, in seconds.
 _PATIENCE = 600.0
 #: One wait for a result, in seconds; then it is asked for again, so that a dead connection does not go unnoticed.
@@ -50,7 +55,7 @@ class Session:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.identity = identity.of_user()
-        self.health: Optional[results.ServerInfo] = None
+        self.health: Optional[ServerInfo] = None
         self._headers = {
             "x-skypilot-api-version": str(API_VERSION),
             "x-skypilot-version": _COMPATIBLE_RELEASE,
@@ -81,11 +86,11 @@ class Session:
             self.health = self.ask_health()
         return self
 
-    def ask_health(self) -> results.ServerInfo:
+    def ask_health(self) -> ServerInfo:
         """Asks the server for its state, and refuses one that this package cannot work with."""
         url = self.target.url
         try:
-            with self.call("GET", "/api/health", timeout=transport.QUICK) as answer:
+            with self.call("GET", "/api/health", timeout=_QUICK) as answer:
                 value = answer.json()
         except exceptions.NotFoundError as error:
             raise exceptions.ApiServerConnectionError(f"what answers at {url} is not an API server") from error
@@ -93,7 +98,9 @@ class Session:
             raise self._refused(error) from error
         if not isinstance(value, dict) or "status" not in value:
             raise exceptions.APIVersionMismatchError(f"what answers at {url} is not an API server that sky knows")
-        info = results.ServerInfo.from_json(value)
+        from ..results import ServerInfo
+
+        info = ServerInfo.from_json(value)
         info.endpoint = url
         if info.status == "needs_auth":
             raise self._refused(None)
@@ -119,6 +126,8 @@ class Session:
 
     def revive(self) -> None:
         """Starts the local server unless it runs. Its TCP port may be taken; its socket never is."""
+        from . import local
+
         local.start()
         if self.target.endpoint.scheme != "unix":
             self.target = self.target._replace(endpoint=endpoint.local().endpoint)
@@ -131,9 +140,11 @@ class Session:
         query: Optional[Query] = None,
         body: Body = None,
         headers: Optional[Mapping[str, Optional[str]]] = None,
-        timeout: float = transport.SUBMIT,
+        timeout: float = _SUBMIT,
     ) -> Answer:
         """Calls the server once; an answer that is an error is raised. ``None`` leaves a header out."""
+        from . import transport
+
         sent = {key: value for key, value in {**self._headers, **(headers or {})}.items() if value is not None}
         return transport.call(self.target, method, path, headers=sent, query=query, body=body, timeout=timeout)
 
@@ -209,6 +220,8 @@ class Session:
 
     def _result(self, request_id: str) -> dict[str, Any]:
         """Asks for a result; a request that failed is an answer too."""
+        from . import transport
+
         query: Query = {"request_id": request_id}
         headers = self._headers
         with transport.send(self.target, "GET", "/api/get", headers=headers, query=query, timeout=_RESULT) as answer:
@@ -234,7 +247,9 @@ class Session:
             raise exceptions.from_payload(error, full_id)
         if payload["status"] == "FAILED":
             raise exceptions.InternalServerError(f"request {full_id} failed without saying why", request_id=full_id)
-        return results.read(name, json.loads(payload.get("return_value") or "null"))
+        from ..results import read
+
+        return read(name, json.loads(payload.get("return_value") or "null"))
 
 
 class Pauses(Iterator[float]):

@@ -10,11 +10,13 @@ import codecs
 import json
 import struct
 import time
-from typing import Any, Callable, Iterator, Optional, TextIO
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, TextIO
 
 from .. import exceptions
 from .session import Pauses, Session
-from .transport import Answer
+
+if TYPE_CHECKING:
+    from .transport import Answer
 
 #: Content type of a framed stream: kind (1 byte), offset (8), length (4), payload; big-endian.
 _FRAMES = "application/x-sky-frames"
@@ -30,7 +32,7 @@ _CONTROL = b"<sky-payload"
 _LONGEST_CONTROL = 64 * 1024
 
 #: Opens the stream from a byte on.
-Opening = Callable[[Optional[int]], Answer]
+Opening = Callable[[Optional[int]], "Answer"]
 
 
 class _Retry(exceptions.SkyError):

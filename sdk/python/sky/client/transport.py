@@ -16,11 +16,9 @@ from . import scope
 from .endpoint import Endpoint, Target
 
 #: The time to connect, the handshake of TLS included.
-CONNECT_TIME = 5.0
-#: The time for an answer that needs no work.
-QUICK = 5.0
-#: The time to take in a submission.
-SUBMIT = 30.0
+_CONNECT_TIME = 5.0
+#: The time in which the body of an error must arrive.
+_ERROR_TIME = 5.0
 #: The most that is read of the body of an error.
 _ERROR_LIMIT = 4 << 20
 
@@ -103,7 +101,7 @@ def call(
     headers: Mapping[str, str],
     query: Optional[Query] = None,
     body: Body = None,
-    timeout: float = SUBMIT,
+    timeout: float,
 ) -> Answer:
     """Calls the server and returns its answer, an error as an exception; ``timeout`` is for the head of the answer."""
     answer = send(target, method, path, headers=headers, query=query, body=body, timeout=timeout)
@@ -121,7 +119,7 @@ def send(
     headers: Mapping[str, str],
     query: Optional[Query] = None,
     body: Body = None,
-    timeout: float = SUBMIT,
+    timeout: float,
 ) -> Answer:
     """Calls the server and returns its answer, whatever it is."""
     own = scope.current()
@@ -156,13 +154,13 @@ def send(
 
 def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     if endpoint.scheme == "unix":
-        return _UnixConnection(endpoint.host, CONNECT_TIME)
+        return _UnixConnection(endpoint.host, _CONNECT_TIME)
     if endpoint.scheme == "http":
-        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=CONNECT_TIME)
+        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=_CONNECT_TIME)
     import ssl
 
     context = ssl.create_default_context()
-    return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=CONNECT_TIME, context=context)
+    return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=_CONNECT_TIME, context=context)
 
 
 def _credentials(target: Target) -> dict[str, str]:
@@ -221,7 +219,7 @@ _BY_STATUS: dict[int, Type[exceptions.SkyError]] = {
 
 def read_error(answer: Answer) -> exceptions.SkyError:
     """Returns the error of an answer: of our server, of SkyPilot's, or of a proxy between."""
-    answer.patience(QUICK)
+    answer.patience(_ERROR_TIME)
     if 300 <= answer.status < 400:
         return _redirected(answer.header("location") or "")
     body = answer.read(_ERROR_LIMIT)

@@ -6,13 +6,15 @@ A server on this machine reads absolute paths itself, so nothing is sent to it.
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Optional
+from typing import TYPE_CHECKING, BinaryIO, Optional
 
 from .. import exceptions
 from ..dag import Dag
 from . import config, ignore
 from .session import Session
-from .transport import Query
+
+if TYPE_CHECKING:
+    from .transport import Query
 
 #: Bytes of a chunk, unless configured.
 _CHUNK = 95_000_000
