@@ -24,7 +24,7 @@ _PLACES = {
     ),
     "dag": "Dag",
     "resources": "Resources",
-    "results": "ClusterHandle ClusterRecord CostRecord InstanceTypeInfo JobRecord RequestRecord ServerInfo User",
+    "results": "ClusterHandle ClusterRecord CostRecord InstanceTypeInfo JobRecord ManagedJobRecord RequestRecord ServerInfo User",
     "states": ("AutostopWaitFor ClusterStatus JobExitCode JobStatus ManagedJobStatus RequestStatus StatusRefreshMode"),
     "task": "Task",
 }

@@ -71,6 +71,7 @@ from .results import (
     CostRecord as CostRecord,
     InstanceTypeInfo as InstanceTypeInfo,
     JobRecord as JobRecord,
+    ManagedJobRecord as ManagedJobRecord,
     RequestRecord as RequestRecord,
     ServerInfo as ServerInfo,
     User as User,

@@ -7,6 +7,7 @@ code), ``message`` (one line, causes included), ``hints`` (sentences that name w
 
 from __future__ import annotations
 
+import re
 from typing import Any, Optional, Type, Union
 
 #: A document of the wire.
@@ -284,7 +285,8 @@ def from_payload(payload: _Json, request_id: Optional[str] = None) -> SkyError:
     if isinstance(own, dict):
         return from_error(own, request_id)
     name = str(payload.get("type", ""))
-    message = str(payload.get("message", "")) or name
+    # SkyPilot's server colours some of its messages.
+    message = re.sub("\x1b\\[[0-9;]*m", "", str(payload.get("message", ""))) or name
     return _class_named(name)(message, request_id=request_id)
 
 

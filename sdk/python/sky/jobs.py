@@ -15,7 +15,7 @@ from .states import JobExitCode, ManagedJobStatus
 from .task import Task
 
 if TYPE_CHECKING:
-    from .results import ClusterHandle
+    from .results import ClusterHandle, ManagedJobRecord
 
 __all__ = [
     "ManagedJobStatus",
@@ -25,6 +25,8 @@ __all__ = [
     "pool_apply",
     "pool_down",
     "pool_status",
+    "pool_sync_down_logs",
+    "pool_tail_logs",
     "queue",
     "tail_logs",
     "wait",
@@ -56,7 +58,7 @@ def queue(
     skip_finished: bool = False,
     all_users: bool = False,
     job_ids: Optional[Sequence[int]] = None,
-) -> RequestId[list[dict[str, Any]]]:
+) -> RequestId[list[ManagedJobRecord]]:
     """Lists managed jobs."""
     return submit(
         "jobs.queue_v2",
@@ -168,6 +170,48 @@ def pool_down(
 def pool_status(pool_names: Union[str, Sequence[str], None] = None) -> RequestId[list[dict[str, Any]]]:
     """Lists pools."""
     return submit("jobs.pool_status", "/jobs/pool_status", pool_names=_names(pool_names))
+
+
+def pool_tail_logs(
+    pool_name: str,
+    target: str = "controller",
+    worker_id: Optional[int] = None,
+    follow: bool = True,
+    output_stream: Optional[TextIO] = None,
+    tail: Optional[int] = None,
+) -> None:
+    """Writes a log of a pool: of its ``controller`` or of a worker (``replica``)."""
+    session = open_session()
+    body = {
+        **session.common("jobs.pool_tail_logs"),
+        "pool_name": pool_name,
+        "target": target,
+        "worker_id": worker_id,
+        "follow": follow,
+        "tail": tail,
+    }
+    stream.show(stream.follow_post(session, "/jobs/pool_logs", body), output_stream)
+
+
+def pool_sync_down_logs(
+    pool_name: str,
+    *,
+    targets: Union[str, Sequence[str], None] = None,
+    worker_ids: Optional[Sequence[int]] = None,
+    tail: Optional[int] = None,
+) -> str:
+    """Downloads the logs of a pool; returns their directory."""
+    session = open_session()
+    body = {
+        **session.common("jobs.pool_sync_down_logs"),
+        "pool_name": pool_name,
+        "local_dir": "~/sky_logs",
+        "targets": _names(targets),
+        "worker_ids": None if worker_ids is None else list(worker_ids),
+        "tail": tail,
+    }
+    directory = session.result(session.submit("/jobs/pool_sync-down-logs", body, "jobs.pool_sync_down_logs"))
+    return download.fetch(session, session.common("jobs.pool_sync_down_logs"), {"": directory})[""]
 
 
 def _names(names: Union[str, Sequence[str], None]) -> Union[str, list[str], None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable, Iterator, NamedTuple, Optional, Type, TypeVar
 
-from .states import ClusterStatus, JobStatus, RequestStatus, Word
+from .states import ClusterStatus, JobStatus, ManagedJobStatus, RequestStatus, Word
 
 _R = TypeVar("_R", bound="Record")
 
@@ -236,6 +236,33 @@ class RequestRecord(Record):
 
 
 @dataclass
+class ManagedJobRecord(Record):
+    """A task of a managed job, as ``sky.jobs.queue()`` lists it."""
+
+    status: ManagedJobStatus = _status(ManagedJobStatus)
+    job_id: Optional[int] = None
+    task_id: Optional[int] = None
+    job_name: Optional[str] = None
+    task_name: Optional[str] = None
+    #: What was asked for, ``1x[CPU:1+]``.
+    resources: Optional[str] = None
+    #: What it runs on.
+    cluster_resources: Optional[str] = None
+    cloud: Optional[str] = None
+    region: Optional[str] = None
+    submitted_at: Optional[float] = None
+    start_at: Optional[float] = None
+    end_at: Optional[float] = None
+    #: Seconds of work.
+    job_duration: Optional[float] = None
+    recovery_count: int = 0
+    failure_reason: Optional[str] = None
+    user_name: Optional[str] = None
+    workspace: Optional[str] = None
+    pool: Optional[str] = None
+
+
+@dataclass
 class User(Record):
     """The caller as the server knows it."""
 
@@ -293,6 +320,11 @@ def _endpoints(value: dict[str, str]) -> dict[int, str]:
     return {int(port): url for port, url in value.items()}
 
 
+def _managed_jobs(value: Any) -> list[ManagedJobRecord]:
+    rows = value.get("jobs", []) if isinstance(value, dict) else value
+    return [ManagedJobRecord.from_json(row) for row in rows]
+
+
 #: How the result of a request is read, by its name; others are plain JSON.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "launch": _launched,
@@ -304,6 +336,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cost_report": lambda rows: [CostRecord.from_json(row) for row in rows],
     "list_accelerators": _offers,
     "endpoints": _endpoints,
+    "jobs.queue": _managed_jobs,
+    "jobs.queue_v2": _managed_jobs,
 }
 
 

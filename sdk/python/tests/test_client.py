@@ -103,7 +103,9 @@ def test_errors_carry_what_the_server_said() -> None:
     )
     assert (error.cluster_status, error.retry_after) == ("STOPPED", 1.5)
     assert str(error) == "cluster `a` is stopped: because\nsky start a"
-    plain = exceptions.from_payload({"object": "gASV", "type": "ClusterDoesNotExist", "message": "gone"})
+    coloured = {"object": "gASV", "type": "ClusterDoesNotExist", "message": "\x1b[33mgone\x1b[0m"}
+    plain = exceptions.from_payload(coloured)
+    assert plain.message == "gone"
     assert isinstance(plain, exceptions.ClusterDoesNotExist)
     assert isinstance(plain, ValueError)
     assert isinstance(exceptions.from_payload({"type": "ValueError", "message": "x"}), ValueError)
@@ -126,7 +128,7 @@ def test_errors_carry_what_the_server_said() -> None:
     [
         (403, '{"detail": "not yours"}', exceptions.PermissionDeniedError, "not yours"),
         (401, "", exceptions.ApiServerAuthenticationError, "the server answered with status 401"),
-        (422, '{"detail": [{"msg": "field required"}]}', exceptions.InvalidRequestError, "field required"),
+        (422, '{"detail": [{"loc": ["body", "a"], "msg": "required"}]}', exceptions.InvalidRequestError, "a: required"),
         (400, '{"error": "version_mismatch", "message": "too old"}', exceptions.APIVersionMismatchError, "too old"),
         (502, "<title>502 Bad\n Gateway</title>", exceptions.ApiServerConnectionError, "502 Bad Gateway"),
         (400, '{"detail": {"type": "NotSupportedError", "message": "no"}}', exceptions.NotSupportedError, "no"),
@@ -301,3 +303,23 @@ def test_without_the_binary_the_local_server_is_not_started(home: Home, monkeypa
     with pytest.raises(exceptions.ApiServerConnectionError, match="SKY_BINARY names `/nowhere/sky`") as error:
         sky.status()
     assert any("install sky" in hint for hint in error.value.hints)
+
+
+def test_results_of_all_servers_are_read() -> None:
+    from sky import results
+
+    rows = [{"status": "RECOVERING", "job_id": 3, "unknown": 1}]
+    for shape in (rows, {"jobs": rows, "total": 1}):
+        (record,) = results.read("sky.jobs.queue_v2", shape)
+        assert record.job_id == 3 and record.status is sky.ManagedJobStatus.RECOVERING
+    assert results.read("sky.launch", {"job_id": 1, "handle": "gASV"}) == (1, None)
+    assert results.read("sky.launch", None) == (None, None)
+    assert results.read("sky.start", "gASV") is None
+    (cluster,) = results.read("sky.status", [{"name": "c", "status": "UP", "launched_at": 1, "handle": "gASV"}])
+    assert cluster.handle is None and cluster.status is sky.ClusterStatus.UP
+    offers = results.read("sky.list_accelerators", {"T4": [["AWS", "g4", "T4", 1.0, 4, 16, 16, 0.5, 0.2, "r"]]})
+    assert offers["T4"][0].price == 0.5
+    (cost,) = results.read("sky.cost_report", [{"name": "c", "resources": "gASV", "usage_intervals": [[1, None]]}])
+    assert cost.resources is None and cost.usage_intervals == [(1, None)]
+    assert results.read("sky.endpoints", {"80": "http://x"}) == {80: "http://x"}
+    assert results.read("sky.something", {"a": 1}) == {"a": 1}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 import sky
 
@@ -17,24 +19,22 @@ PACKAGE = Path(sky.__file__).parent
 BUDGET = 0.050
 
 
-def seconds(statement: str) -> float:
+def seconds(statement: str, cache: Path) -> float:
+    """Returns what a statement costs a process that finds compiled modules, as after an installation."""
     program = f"import time; begin = time.process_time(); {statement}; print(time.process_time() - begin)"
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        for _ in range(5)
-    ]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONPYCACHEPREFIX": str(cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", program]
+    runs = [subprocess.run(command, env=environment, check=True, capture_output=True, text=True) for _ in range(6)]
     return min(float(run.stdout) for run in runs)
 
 
-def test_importing_takes_less_than_50_ms() -> None:
-    assert seconds("import sky") < BUDGET / 5
-    assert seconds("import sky; sky.Task, sky.Resources, sky.launch, sky.get, sky.tail_logs") < BUDGET
+def test_importing_takes_less_than_50_ms(tmp_path: Path) -> None:
+    bare = seconds("import sky", tmp_path)
+    used = seconds("import sky; sky.Task, sky.Resources, sky.launch, sky.get, sky.tail_logs", tmp_path)
+    print(f"import sky: {bare * 1000:.1f} ms, with what a program uses: {used * 1000:.1f} ms")
+    assert bare < BUDGET / 5
+    assert used < BUDGET
 
 
 @pytest.mark.parametrize("module", ["asyncio", "ssl", "zipfile", "subprocess", "http.client", "dataclasses"])
@@ -64,3 +64,25 @@ def test_every_name_exists_and_is_in_the_stub() -> None:
 def test_nothing_is_unpickled() -> None:
     for path in PACKAGE.rglob("*.py"):
         assert "import pickle" not in path.read_text(), path
+
+
+#: Routes that are no business of this package: operators, shells, and what SkyPilot's own client asks besides.
+OTHERS = re.compile(r"/(users|workspaces|metrics|hook_logs|api/completion|jobs/events|jobs/queue$|api/openapi)")
+
+
+def test_every_route_of_the_server_has_a_call() -> None:
+    routes = set()
+    for path in (REPOSITORY / "src/server/routes").glob("*.rs"):
+        text = "" if path.name == "tests.rs" else path.read_text().split("#[cfg(test)]")[0]
+        routes.update(re.findall(r"\.(?:get|post|verb::<\w+>)\(\s*\"(/[^\"]+)\"", text))
+        if path.name == "unsupported.rs":
+            routes.update(re.findall(r"\"(/(?:jobs|serve)/[^\"]+)\"", text))
+    assert len(routes) > 40
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    missing = [route for route in sorted(routes) if f'"{route}"' not in source and not OTHERS.match(route)]
+    assert missing == []
+
+
+def test_the_release_is_that_of_the_binary() -> None:
+    cargo = (REPOSITORY / "Cargo.toml").read_text()
+    assert f'\nversion = "{sky.__version__}"\n' in cargo

@@ -235,6 +235,8 @@ def test_what_the_server_does_not_have_says_so(shared: Home) -> None:
         lambda: sky.jobs.wait(job_id=1),
         lambda: sky.jobs.pool_apply(task, "p"),
         lambda: sky.jobs.pool_down("p"),
+        lambda: sky.jobs.pool_tail_logs("p"),
+        lambda: sky.jobs.pool_sync_down_logs("p"),
         lambda: sky.serve.up(task, "s"),
         lambda: sky.serve.update(task, "s"),
         lambda: sky.serve.down("s"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+import trustme
 from conftest import BINARY, Home, free_port, wait_until
 
 import sky
@@ -19,14 +20,14 @@ from sky import exceptions
 class Team:
     """A server for a team in a home of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *options: str) -> None:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if options else 'http'}://127.0.0.1:{port}"
         said = path / "said"
         with said.open("w") as output:
             self.process = subprocess.Popen(
                 # Whoever listens on loopback only trusts everybody who reaches it.
-                [BINARY, "__serve", "--bind", f"0.0.0.0:{port}"],
+                [BINARY, "__serve", "--bind", f"0.0.0.0:{port}", *options],
                 env=Home(path).environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -110,3 +111,43 @@ def test_the_environment_names_server_and_token(team: Team, home: Home, monkeypa
     assert sky.get(sky.status()) == []
     with pytest.raises(exceptions.ConflictError, match="named by"):
         sky.api_logout()
+
+
+def test_a_user_with_a_password(team: Team, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sky.client import endpoint, session
+
+    admin = session.Session(endpoint.at(team.url, team.token))
+    body = {"username": "ann", "password": "pw-ann:pw@", "role": "user"}
+    with admin.call("POST", "/users/create", body=body) as answer:
+        answer.read()
+    monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", team.url.replace("//", "//ann:pw-ann%3Apw%40@"))
+    user = sky.api_info().user
+    assert user is not None and user.name == "ann" and user.role == "user"
+    assert "pw-ann" not in sky.api_info().endpoint
+    monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", team.url.replace("//", "//ann:wrong@"))
+    with pytest.raises(exceptions.ApiServerAuthenticationError, match="refuses your credentials"):
+        sky.api_info()
+
+
+def test_https(home: Home, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    trusted, chain, key = directory / "ca.pem", directory / "chain.pem", directory / "key.pem"
+    authority.cert_pem.write_to_path(trusted)
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    certificate.private_key_pem.write_to_path(key)
+    team = Team(directory, "--tls-cert", str(chain), "--tls-key", str(key))
+    try:
+        with pytest.raises(exceptions.ApiServerConnectionError, match="certificate") as error:
+            sky.api_login(team.url, service_account_token=team.token)
+        assert "SSL_CERT_FILE" in error.value.hints[0]
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        sky.api_login(team.url, service_account_token=team.token)
+        job, _ = sky.get(sky.launch(sky.Task(run="echo over TLS"), cluster_name="sealed"))
+        out = io.StringIO()
+        assert sky.tail_logs("sealed", job, output_stream=out) == 0
+        assert "over TLS" in out.getvalue()
+        sky.get(sky.down("sealed"))
+    finally:
+        team.close()

@@ -88,12 +88,13 @@ def validate(dag: _Entrypoint) -> None:
 
 
 def _validate(session: Session, dag: Dag) -> None:
-    session.fetch("POST", "/validate", body={**session.common("validate"), "dag": dag.to_text()})
+    body = {**session.common("validate"), "dag": dag.to_text(), "request_options": None}
+    session.fetch("POST", "/validate", body=body)
 
 
 def optimize(dag: _Entrypoint) -> RequestId[None]:
     """Plans a launch: the log of the request shows what fits, what it costs and what would be taken."""
-    return submit("optimize", "/optimize", dag=dags.of(dag).to_text())
+    return submit("optimize", "/optimize", dag=dags.of(dag).to_text(), request_options=None)
 
 
 def prepared(session: Session, entrypoint: _Entrypoint) -> tuple[Dag, Optional[str]]:
@@ -222,18 +223,16 @@ def stop(
     cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: Optional[int] = None
 ) -> RequestId[None]:
     """Stops a cluster; its disks stay. ``graceful`` ends jobs first, for at most ``graceful_timeout`` seconds."""
-    return _end("stop", cluster_name, purge, graceful, graceful_timeout)
+    fields = {"purge": purge, "graceful": graceful, "graceful_timeout": graceful_timeout}
+    return submit("stop", "/stop", cluster_name=cluster_name, **fields)
 
 
 def down(
     cluster_name: str, purge: bool = False, graceful: bool = False, graceful_timeout: Optional[int] = None
 ) -> RequestId[None]:
     """Tears a cluster down with its disks. ``purge`` forgets it although that failed."""
-    return _end("down", cluster_name, purge, graceful, graceful_timeout)
-
-
-def _end(verb: str, cluster_name: str, purge: bool, graceful: bool, timeout: Optional[int]) -> RequestId[None]:
-    return submit(verb, f"/{verb}", cluster_name=cluster_name, purge=purge, graceful=graceful, graceful_timeout=timeout)
+    fields = {"purge": purge, "graceful": graceful, "graceful_timeout": graceful_timeout}
+    return submit("down", "/down", cluster_name=cluster_name, **fields)
 
 
 def autostop(

@@ -266,7 +266,9 @@ def _detail(value: Any) -> Optional[str]:
     """Returns the text of a ``detail``: a string, an object with a message, or a list of them."""
     if isinstance(value, dict):
         text = value.get("message") or value.get("msg")
-        return str(text) if text else json.dumps(value)
+        place = value.get("loc")
+        where = f"{place[-1]}: " if isinstance(place, list) and place else ""
+        return f"{where}{text}" if text else json.dumps(value)
     if isinstance(value, list):
         return "; ".join(filter(None, map(_detail, value))) or None
     return value if isinstance(value, str) else None
