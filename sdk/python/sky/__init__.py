@@ -24,8 +24,11 @@ _PLACES = {
     ),
     "dag": "Dag",
     "resources": "Resources",
-    "results": "ClusterHandle ClusterRecord CostRecord InstanceTypeInfo JobRecord ManagedJobRecord RequestRecord ServerInfo User",
-    "states": ("AutostopWaitFor ClusterStatus JobExitCode JobStatus ManagedJobStatus RequestStatus StatusRefreshMode"),
+    "results": (
+        "ClusterHandle ClusterRecord CostRecord InstanceTypeInfo JobRecord ManagedJobRecord RequestRecord ServerInfo "
+        "User"
+    ),
+    "states": "AutostopWaitFor ClusterStatus JobExitCode JobStatus ManagedJobStatus RequestStatus StatusRefreshMode",
     "task": "Task",
 }
 _HOME = {name: module for module, names in _PLACES.items() for name in names.split()}
