@@ -13,7 +13,19 @@ class Word(str, enum.Enum):
         return str(self.value)
 
 
-class ClusterStatus(Word):
+class State(Word):
+    """A state of something on the server. One that a newer server has is taken as it is written."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Optional[State]:
+        if not isinstance(value, str) or not value.isupper():
+            return None
+        made = str.__new__(cls, value)
+        made._name_ = made._value_ = value
+        return made
+
+
+class ClusterStatus(State):
     """State of a cluster."""
 
     INIT = "INIT"
@@ -23,7 +35,7 @@ class ClusterStatus(Word):
     PENDING = "PENDING"
 
 
-class JobStatus(Word):
+class JobStatus(State):
     """State of a job on a cluster."""
 
     INIT = "INIT"
@@ -38,10 +50,10 @@ class JobStatus(Word):
 
     def is_terminal(self) -> bool:
         """Returns whether nothing will change any more."""
-        return self not in (JobStatus.INIT, JobStatus.PENDING, JobStatus.SETTING_UP, JobStatus.RUNNING)
+        return self in (JobStatus.SUCCEEDED, JobStatus.CANCELLED) or self.startswith("FAILED")
 
 
-class ManagedJobStatus(Word):
+class ManagedJobStatus(State):
     """State of a managed job."""
 
     PENDING = "PENDING"
@@ -65,10 +77,10 @@ class ManagedJobStatus(Word):
 
     def is_failed(self) -> bool:
         """Returns whether the job ended without success."""
-        return self.value.startswith("FAILED")
+        return self.startswith("FAILED")
 
 
-class RequestStatus(Word):
+class RequestStatus(State):
     """State of a request on the API server."""
 
     PENDING = "PENDING"

@@ -305,6 +305,57 @@ def test_without_the_binary_the_local_server_is_not_started(home: Home, monkeypa
     assert any("install sky" in hint for hint in error.value.hints)
 
 
+def test_the_command_line_of_skypilot_is_not_asked_to_start_a_server(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = home.path / "sky"
+    other.write_text("#!/bin/sh\necho skypilot, version 0.14.1\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("SKY_BINARY", str(other))
+    with pytest.raises(exceptions.ApiServerConnectionError, match="is SkyPilot's command line") as error:
+        sky.status()
+    assert "SKY_BINARY=" in error.value.hints[0]
+    other.write_text("#!/bin/sh\n[ $1 = --version ] || { echo no room >&2; exit 3; }\n")
+    with pytest.raises(exceptions.ApiServerConnectionError, match=r"`sky api start` failed .*3.*: no room"):
+        sky.status()
+    monkeypatch.setenv("SKYPILOT_DISABLE_LOCAL_API_SERVER", "1")
+    with pytest.raises(exceptions.ApiServerConnectionError, match="forbids to start one"):
+        sky.status()
+
+
+def test_a_busy_server_is_asked_again(home: Home) -> None:
+    from sky.client import session
+
+    made = session.unchecked()
+    answers: list[Any] = [
+        exceptions.ServerTemporarilyUnavailableError("busy", retry_after=0.01),
+        exceptions.ServerTemporarilyUnavailableError("busy", retry_after=0.01),
+        "done",
+    ]
+
+    def once() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    assert made.patiently(once, repeat=False) == "done"
+    # What may have been done is not done again, unless that is harmless.
+    answers[:] = [exceptions.ApiServerConnectionError("gone"), "done"]
+    with pytest.raises(exceptions.ApiServerConnectionError):
+        made.patiently(once, repeat=False)
+    assert answers == ["done"]
+
+
+def test_states_of_newer_servers_are_taken_as_written() -> None:
+    state = sky.JobStatus("FROZEN")
+    assert state == "FROZEN" and str(state) == "FROZEN" and not state.is_terminal()
+    assert sky.JobStatus("FAILED_SOMEHOW").is_terminal()
+    assert sky.ClusterStatus("UP") is sky.ClusterStatus.UP
+    with pytest.raises(ValueError, match="forced"):
+        sky.StatusRefreshMode("forced")
+
+
 def test_results_of_all_servers_are_read() -> None:
     from sky import results
 

@@ -34,16 +34,23 @@ def start(*options: str) -> None:
             "no API server runs on this machine, and SKYPILOT_DISABLE_LOCAL_API_SERVER forbids to start one",
             hints=["use a server elsewhere: sky.api_login"],
         )
-    _run("api", "start", *options)
+    program = binary()
+    said = _run(program, "--version")
+    if said.startswith("skypilot"):
+        raise ApiServerConnectionError(
+            f"no API server runs on this machine, and `{program}`, which should start it, is SkyPilot's command line",
+            hints=[f"name the binary of sky: {VARIABLE}=/path/to/sky"],
+        )
+    _run(program, "api", "start", *options)
 
 
 def stop() -> None:
     """Stops the server; what runs on clusters goes on."""
-    _run("api", "stop")
+    _run(binary(), "api", "stop")
 
 
-def _run(*words: str) -> None:
-    program = binary()
+def _run(program: str, *words: str) -> str:
+    """Runs the binary; returns what it said."""
     shown = " ".join(["sky", *words])
     # A job of the local cloud that uses this package must not hand its own variables to the server.
     environment = {
@@ -65,3 +72,4 @@ def _run(*words: str) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
         raise ApiServerConnectionError(f"`{shown}` failed (exit code {done.returncode}, {program}): {said}")
+    return done.stdout.decode("utf-8", "replace")

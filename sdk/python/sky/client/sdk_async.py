@@ -7,8 +7,6 @@ submitted goes on: :func:`api_cancel` ends it.
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence, TextIO, TypeVar, Union, overload
 
@@ -18,8 +16,8 @@ from ..results import LaunchResult
 from ..states import AutostopWaitFor, JobStatus, StatusRefreshMode
 from ..task import Task
 from . import sdk
-from .scope import Scope
 from .session import RequestId
+from .threads import run
 
 T = TypeVar("T")
 
@@ -41,48 +39,13 @@ class StreamConfig:
 DEFAULT_STREAM_CONFIG = StreamConfig()
 
 
-async def _run(call: Callable[[], T]) -> T:
-    """Runs a call in a thread; cancelling ends it."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-    scope = Scope()
-
-    def settle(result: Optional[T], error: Optional[BaseException]) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]
-
-    def work() -> None:
-        result: Optional[T] = None
-        failure: Optional[BaseException] = None
-        with scope:
-            try:
-                result = call()
-            except BaseException as error:  # noqa: BLE001  whatever it is belongs to whoever awaits
-                failure = error
-        try:
-            loop.call_soon_threadsafe(settle, result, failure)
-        except RuntimeError:
-            pass  # The loop was closed: nobody waits any more.
-
-    threading.Thread(target=work, name="sky-call", daemon=True).start()
-    try:
-        return await done
-    except asyncio.CancelledError:
-        scope.end()
-        raise
-
-
 async def _result(submit: Callable[[], RequestId[T]], stream_logs: Optional[StreamConfig]) -> T:
     """Submits a request and returns its result."""
-    request_id = await _run(submit)
+    request_id = await run(submit)
     if stream_logs is None:
         return await get(request_id)
     given = stream_logs
-    return await _run(
+    return await run(
         lambda: sdk.stream_and_get(request_id, given.log_path, given.tail, given.follow, given.output_stream)
     )
 
@@ -97,7 +60,27 @@ async def get(request_id: str) -> Any: ...
 
 async def get(request_id: str) -> Any:
     """See :func:`sky.get`."""
-    return await _run(lambda: sdk.get(request_id))
+    return await run(lambda: sdk.get(request_id))
+
+
+@overload
+async def stream_and_get(
+    request_id: RequestId[T],
+    log_path: Optional[str] = ...,
+    tail: Optional[int] = ...,
+    follow: bool = ...,
+    output_stream: Optional[TextIO] = ...,
+) -> T: ...
+
+
+@overload
+async def stream_and_get(
+    request_id: Optional[str] = ...,
+    log_path: Optional[str] = ...,
+    tail: Optional[int] = ...,
+    follow: bool = ...,
+    output_stream: Optional[TextIO] = ...,
+) -> Any: ...
 
 
 async def stream_and_get(
@@ -108,12 +91,12 @@ async def stream_and_get(
     output_stream: Optional[TextIO] = None,
 ) -> Any:
     """See :func:`sky.stream_and_get`."""
-    return await _run(lambda: sdk.stream_and_get(request_id, log_path, tail, follow, output_stream))
+    return await run(lambda: sdk.stream_and_get(request_id, log_path, tail, follow, output_stream))
 
 
 async def validate(dag: _Entrypoint) -> None:
     """See :func:`sky.validate`."""
-    await _run(lambda: sdk.validate(dag))
+    await run(lambda: sdk.validate(dag))
 
 
 async def optimize(dag: _Entrypoint, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG) -> None:
@@ -263,7 +246,7 @@ async def tail_logs(
     output_stream: Optional[TextIO] = None,
 ) -> int:
     """See :func:`sky.tail_logs`."""
-    return await _run(lambda: sdk.tail_logs(cluster_name, job_id, follow, tail, output_stream))
+    return await run(lambda: sdk.tail_logs(cluster_name, job_id, follow, tail, output_stream))
 
 
 async def tail_provision_logs(
@@ -274,12 +257,12 @@ async def tail_provision_logs(
     output_stream: Optional[TextIO] = None,
 ) -> int:
     """See :func:`sky.tail_provision_logs`."""
-    return await _run(lambda: sdk.tail_provision_logs(cluster_name, worker, follow, tail, output_stream))
+    return await run(lambda: sdk.tail_provision_logs(cluster_name, worker, follow, tail, output_stream))
 
 
 async def download_logs(cluster_name: str, job_ids: Optional[Sequence[Union[int, str]]] = None) -> dict[str, str]:
     """See :func:`sky.download_logs`."""
-    return await _run(lambda: sdk.download_logs(cluster_name, job_ids))
+    return await run(lambda: sdk.download_logs(cluster_name, job_ids))
 
 
 async def check(
@@ -353,7 +336,7 @@ async def api_status(
     all_users: bool = False,
 ) -> list[results.RequestRecord]:
     """See :func:`sky.api_status`."""
-    return await _run(lambda: sdk.api_status(request_ids, all_status, limit, fields, cluster_name, all_users=all_users))
+    return await run(lambda: sdk.api_status(request_ids, all_status, limit, fields, cluster_name, all_users=all_users))
 
 
 async def api_cancel(
@@ -368,22 +351,22 @@ async def api_cancel(
 
 async def api_info() -> results.ServerInfo:
     """See :func:`sky.api_info`."""
-    return await _run(sdk.api_info)
+    return await run(sdk.api_info)
 
 
 async def api_start(*, deploy: bool = False, host: str = "127.0.0.1", port: Optional[int] = None) -> None:
     """See :func:`sky.api_start`."""
-    await _run(lambda: sdk.api_start(deploy=deploy, host=host, port=port))
+    await run(lambda: sdk.api_start(deploy=deploy, host=host, port=port))
 
 
 async def api_stop() -> None:
     """See :func:`sky.api_stop`."""
-    await _run(sdk.api_stop)
+    await run(sdk.api_stop)
 
 
 async def api_server_logs(follow: bool = True, tail: Optional[int] = None) -> None:
     """See :func:`sky.api_server_logs`."""
-    await _run(lambda: sdk.api_server_logs(follow, tail))
+    await run(lambda: sdk.api_server_logs(follow, tail))
 
 
 async def api_login(
@@ -392,9 +375,9 @@ async def api_login(
     service_account_token: Optional[str] = None,
 ) -> results.ServerInfo:
     """See :func:`sky.api_login`."""
-    return await _run(lambda: sdk.api_login(endpoint, relogin, service_account_token))
+    return await run(lambda: sdk.api_login(endpoint, relogin, service_account_token))
 
 
 async def api_logout() -> None:
     """See :func:`sky.api_logout`."""
-    await _run(sdk.api_logout)
+    await run(sdk.api_logout)
