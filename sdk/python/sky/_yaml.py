@@ -18,7 +18,10 @@ class YAMLError(ValueError):
 
 
 #: ``key:`` at the beginning of a line, the key plain or quoted.
-_KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s\[\]{},#&*!|>'"%@`-][^#]*?|-[^\s#][^#]*?)\s*:(?=\s|$)""")
+_KEY = re.compile(
+    r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|(?:[^\s\[\]{},#&*!|>'"%@`?-]|[?-](?=[^\s]))(?:[^#]|(?<=\S)\#)*?)"""
+    r"""\s*:(?=\s|$)"""
+)
 #: An anchor or alias.
 _NAME = re.compile(r"[&*]([^\s,\[\]{}]+)\s*")
 #: ``|`` or ``>`` with its indicators.
@@ -98,10 +101,10 @@ class _Reader:
         text = self.lines[self.at].strip()
         if text == "-" or text.startswith("- "):
             value: Any = self._list(indent)
-        elif _KEY.match(text):
+        elif _KEY.match(text) or text.startswith("? "):
             value = self._map(indent)
         else:
-            value = self._inline(text, indent - 1, indent)
+            value = self._inline(text, least - 1, least)
         self.depth -= 1
         return value
 
@@ -141,6 +144,8 @@ class _Reader:
             if match is None:
                 if text.startswith("- ") or text == "-":
                     break
+                if text.startswith("? "):
+                    raise self._error("`? key` is not understood here; write `key: value`")
                 raise self._error("`key: value` is expected here")
             key = self._key(match.group(1))
             line = self.at
@@ -318,11 +323,11 @@ class _Flow:
                 self.at += 1
 
     def _word(self) -> str:
-        match = re.compile(r"(?:[^,\[\]{}:#\n]|:(?![\s,\[\]{}]|$)|(?<!\s)#)+").match(self.text, self.at)
+        match = re.compile(r"(?:[^,\[\]{}:#]|:(?![\s,\[\]{}]|$)|(?<!\s)#)+").match(self.text, self.at)
         if match is None:
             return ""
         self.at = match.end()
-        return match.group().strip()
+        return _fold(match.group().strip())
 
     def _quoted(self, quote: str) -> str:
         pattern = r'"((?:[^"\\]|\\.)*)"' if quote == '"' else r"'((?:[^']|'')*)'"

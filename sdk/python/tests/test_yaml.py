@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -114,6 +115,7 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
         ("a: *x\n", "line 1: an alias of something that does not exist"),
         ("a:\n   b: 1\n  c: 2\n", "line 3: "),
         ("a: - b\n", "line 1: a list begins on a line of its own"),
+        ("? a\n: b\n", "line 1: `? key` is not understood here"),
         ("a: @x\n", "line 1: a value cannot begin with `@`"),
         ("a: [1] x\n", "line 1: `x` behind the end of a value"),
         ("a: 1\nb\n", "line 2: `key: value` is expected here"),
@@ -132,3 +134,67 @@ def test_deep_nesting_is_refused() -> None:
     for text in ("[" * 200, "".join(" " * i + "a:\n" for i in range(200)) + " " * 200 + "b"):
         with pytest.raises(YAMLError, match=r"nested deeper|not closed"):
             documents(text)
+
+
+def some_value(random: Random, depth: int) -> Any:
+    """Returns a value as PyYAML can write it and YAML 1.1 and 1.2 agree on."""
+    if depth and random.random() < 0.6:
+        count = random.randrange(4)
+        if random.random() < 0.5:
+            return [some_value(random, depth - 1) for _ in range(count)]
+        return {some_key(random): some_value(random, depth - 1) for _ in range(count)}
+    kind = random.randrange(5)
+    if kind == 0:
+        return random.choice([True, False, None, 0, -1, 42, 2.5])
+    return some_text(random)
+
+
+def some_key(random: Random) -> str:
+    return random.choice(
+        ["a", "b_c", "d e", "/f", "~/g", "1", "true", "h: i", "'j'", '"k', "#l", "é", "m#n", "-o", "{p"]
+    )
+
+
+def some_text(random: Random) -> str:
+    words = [
+        "a",
+        "b c",
+        "#",
+        " #",
+        ": ",
+        "- ",
+        "'",
+        '"',
+        "\n",
+        "\\",
+        "é",
+        "😀",
+        "{",
+        "]",
+        ",",
+        "true",
+        "1",
+        "~",
+        "|",
+        " ",
+    ]
+    return "".join(random.choice(words) for _ in range(random.randrange(1, 6)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reads_what_pyyaml_writes(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(60):
+        value = {"k": some_value(random, 4)}
+        text = yaml.safe_dump(
+            value,
+            default_flow_style=random.choice([True, False, None]),
+            width=random.choice([20, 80, 1000]),
+            allow_unicode=random.random() < 0.5,
+            default_style=random.choice([None, None, '"', "'", "|", ">"]) if random.random() < 0.3 else None,
+            indent=random.choice([2, 4]),
+        )
+        if "!!" in text:
+            continue
+        wanted = as_json(yaml.safe_load(text))
+        assert documents(text) == [wanted], text
