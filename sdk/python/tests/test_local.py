@@ -252,6 +252,26 @@ def test_what_the_server_does_not_have_says_so(shared: Home) -> None:
     assert sky.get(sky.serve.status()) == []
 
 
+def test_logs_of_requests_and_of_the_server(cluster: str, capsys: pytest.CaptureFixture[str]) -> None:
+    request = sky.optimize(sky.Task(run="true"))
+    out = io.StringIO()
+    assert sky.stream_and_get(request, output_stream=out) is None
+    # The latest request is meant when none is named.
+    again = io.StringIO()
+    assert sky.stream_and_get(follow=False, output_stream=again) is None
+    assert again.getvalue() == out.getvalue() != ""
+    last = io.StringIO()
+    sky.stream_and_get(request, tail=1, output_stream=last)
+    assert last.getvalue() == out.getvalue().splitlines(keepends=True)[-1]
+    sky.api_server_logs(follow=False, tail=5)
+    assert "the server is ready" in capsys.readouterr().out
+    with pytest.raises(exceptions.ClusterDoesNotExist):
+        sky.tail_logs("nowhere")
+    with pytest.raises(exceptions.NotFoundError):
+        sky.stream_and_get("00000000-0000-4000-8000-000000000000", output_stream=out)
+    assert sky.get(sky.endpoints(cluster)) == {}
+
+
 def test_the_server_is_started_stopped_and_found_by_its_address(home: Home) -> None:
     assert not home.socket.exists()
     info = sky.api_info()
