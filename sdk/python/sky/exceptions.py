@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, Optional, Type, Union
 
+from .states import ClusterStatus, JobExitCode as JobExitCode
+
 #: A document of the wire.
 _Json = dict[str, Any]
 
@@ -100,10 +102,10 @@ class ClusterNotUpError(SkyError):
     default_code = "cluster_not_up"
 
     @property
-    def cluster_status(self) -> Optional[str]:
-        """The state of the cluster, as the server named it."""
+    def cluster_status(self) -> Optional[ClusterStatus]:
+        """The state of the cluster, where the server says it."""
         status = self.attributes.get("cluster_status")
-        return status if isinstance(status, str) else None
+        return ClusterStatus(status) if isinstance(status, str) else None
 
 
 class ClusterSetUpError(SkyError):
@@ -219,6 +221,70 @@ class RequestInterruptedError(SkyError):
 
 class InternalServerError(SkyError, RuntimeError):
     """A bug, or a fault of the system below the server."""
+
+
+class APINotSupportedError(NotSupportedError, RuntimeError):
+    """The server does not have this call."""
+
+
+class NoWorkspaceAccessError(PermissionDeniedError):
+    """The workspace is not the user's to use."""
+
+
+class UserRequestRejectedByPolicy(PermissionDeniedError):
+    """A policy of the administrator refuses the request."""
+
+
+class CloudUserIdentityError(SkyError):
+    """The user of a cloud cannot be found out."""
+
+
+class ClusterOwnerIdentityMismatchError(SkyError):
+    """The cluster belongs to another user of its cloud."""
+
+
+class ClusterStatusFetchingError(SkyError):
+    """The state of a cluster cannot be found out."""
+
+
+class FetchClusterInfoError(SkyError):
+    """The addresses of a cluster cannot be found out."""
+
+
+class CloudError(SkyError):
+    """A cloud refused a call."""
+
+
+class NetworkError(SkyError):
+    """A network cannot be reached."""
+
+
+class ProvisionPrechecksError(SkyError):
+    """What is asked for cannot be provided anywhere."""
+
+
+class ManagedJobStatusError(SkyError):
+    """The state of a managed job forbids the operation."""
+
+
+class ManagedJobReachedMaxRetriesError(SkyError):
+    """A managed job was tried too often."""
+
+
+class PortDoesNotExistError(SkyError):
+    """The port is not open."""
+
+
+class StorageError(SkyError):
+    """A bucket cannot be made, reached or filled."""
+
+
+class VolumeNotFoundError(SkyError):
+    """The volume does not exist."""
+
+
+class VolumeNotReadyError(SkyError):
+    """The volume cannot be used yet."""
 
 
 #: The class of each kind of error of the server.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -108,6 +109,8 @@ def test_errors_carry_what_the_server_said() -> None:
     assert plain.message == "gone"
     assert isinstance(plain, exceptions.ClusterDoesNotExist)
     assert isinstance(plain, ValueError)
+    assert type(exceptions.from_payload({"type": "StorageError", "message": "x"})) is exceptions.StorageError
+    assert exceptions.JobExitCode is sky.JobExitCode
     assert isinstance(exceptions.from_payload({"type": "ValueError", "message": "x"}), ValueError)
     assert type(exceptions.from_payload({"type": "Weird", "message": "x"})) is exceptions.InternalServerError
     history = exceptions.from_error(
@@ -235,7 +238,8 @@ def test_the_upload_is_named_by_its_content(tmp_path: Path) -> None:
         assert file.getinfo(base + "/link").external_attr >> 28 == 0xA
 
 
-Handler = Callable[[BaseHTTPRequestHandler], None]
+#: What a stranger was asked.
+PATHS: list[str] = []
 
 
 @pytest.fixture
@@ -245,6 +249,7 @@ def stranger(home: Home) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     class Answering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            PATHS.append(self.path)
             body = json.dumps(answer["body"]).encode()
             self.send_response(answer["status"])
             self.send_header("content-length", str(len(body)))
@@ -259,12 +264,19 @@ def stranger(home: Home) -> Iterator[Callable[[dict[str, Any]], None]]:
     server = HTTPServer(("127.0.0.1", 0), Answering)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    import os
-
     os.environ["SKYPILOT_API_SERVER_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
     yield answer.update
     server.shutdown()
     server.server_close()
+
+
+def test_a_prefix_stands_before_every_path(
+    stranger: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger({"status": 200, "body": {"status": "healthy", "api_version": "62"}})
+    monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", os.environ["SKYPILOT_API_SERVER_ENDPOINT"] + "/pre/fix/")
+    assert sky.api_info().status == "healthy"
+    assert PATHS[-1] == "/pre/fix/api/health"
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,16 @@ def test_the_server_is_started_stopped_and_found_by_its_address(home: Home) -> N
     assert sky.get(sky.status()) == []
 
 
+def test_a_home_with_a_long_path(tmp_path: Path) -> None:
+    long = Home(tmp_path / ("long" * 20) / ("longer" * 10))
+    long.path.mkdir(parents=True)
+    long.enter()
+    try:
+        assert sky.get(sky.status()) == []
+    finally:
+        long.close()
+
+
 def test_the_user_is_the_same_as_the_binarys(shared: Home) -> None:
     request = sky.status()
     assert request[:8] in shared.run("api", "status", "--all-status").stdout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+import time
+from random import Random
 from typing import Any
 
 from conftest import Home, wait_until
@@ -55,6 +57,24 @@ def test_a_followed_job_goes_on_at_the_byte(home: Home) -> None:
     assert results == [0]
     assert home.server_pid() not in (first, second)
     assert numbers(out.getvalue()) == list(range(1, LINES + 1))
+
+
+def test_a_followed_job_survives_a_server_that_dies_again_and_again(home: Home) -> None:
+    script = "for i in $(seq 1 1000); do echo $i; [ $((i % 50)) != 0 ] || sleep 0.1; done"
+    job, _ = sky.get(sky.launch(sky.Task(run=script), cluster_name="c"))
+    out = io.StringIO()
+    thread, results = in_thread(lambda: sky.tail_logs("c", job, output_stream=out))
+    seed = time.time_ns()
+    print(f"seed {seed}")
+    random, kills = Random(seed), 0
+    while thread.is_alive():
+        thread.join(random.random() * 0.6)
+        if thread.is_alive():
+            home.kill_server()
+            kills += 1
+    assert results == [0]
+    assert numbers(out.getvalue()) == list(range(1, 1001)), f"after {kills} kills"
+    assert kills > 0
 
 
 def test_a_followed_launch_goes_on(home: Home) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import re
 import socket
 from types import TracebackType
@@ -26,8 +27,12 @@ Query = Mapping[str, Union[str, int, bool, list[str], None]]
 Body = Union[bytes, dict[str, Any], None]
 
 
+#: The longest path, in bytes, that fits in the address of a Unix socket with its final zero.
+_LONGEST_PATH = 107
+
+
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
+    """HTTP over a Unix socket at a path of any length."""
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -36,7 +41,15 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        if len(os.fsencode(self._path)) <= _LONGEST_PATH:
+            self.sock.connect(self._path)
+            return
+        directory, name = os.path.split(self._path)
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{descriptor}/{name}")
+        finally:
+            os.close(descriptor)
 
 
 class Answer:
