@@ -50,7 +50,7 @@ pub(super) async fn resolve(
     let (shown, owner) = (clip(prefix), owner.cloned());
     let found = core
         .db
-        .read(move |tx| matches(tx, &nibbles, owner.as_ref(), SHOWN_MATCHES + 1))
+        .read(move |tx| store::by_prefix(tx, &nibbles, owner.as_ref(), SHOWN_MATCHES + 1))
         .await?;
     match found.as_slice() {
         [] => Err(store::not_found(&shown)),
@@ -70,25 +70,6 @@ pub(super) async fn resolve(
             )
             .hint(format!("it may be: {}", names.join(", "))))
         }
-    }
-}
-
-/// Returns at most `limit` ids that begin with the digits.
-fn matches(
-    tx: &impl Read,
-    nibbles: &[u8],
-    owner: Option<&UserId>,
-    limit: usize,
-) -> Result<Vec<RequestId>> {
-    match (nibbles, owner) {
-        // Every request matches: the owner's own shelf tells without a walk over everybody's.
-        ([], Some(owner)) => {
-            let mut found = index::ids(tx, Scope::User(owner), Shelf::Open, limit)?;
-            found.extend(index::ids(tx, Scope::User(owner), Shelf::Finished, limit)?);
-            found.truncate(limit);
-            Ok(found)
-        }
-        ([..], owner) => store::by_prefix(tx, nibbles, owner, limit),
     }
 }
 
@@ -189,7 +170,7 @@ fn named(tx: &impl Read, query: &ListQuery, limit: usize) -> Result<Vec<(Request
     for prefix in &query.prefixes {
         // A prefix that can name nothing adds nothing.
         if let Ok(nibbles) = nibbles(prefix) {
-            ids.extend(matches(tx, &nibbles, query.user.as_ref(), limit)?);
+            ids.extend(store::by_prefix(tx, &nibbles, query.user.as_ref(), limit)?);
         }
     }
     ids.into_iter()
