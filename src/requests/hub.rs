@@ -1,6 +1,5 @@
 //! One live log: its file, the end of it in memory, and the notification that followers wait for.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -12,13 +11,11 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::sink::waiting_text;
-use crate::api::frames::{Control, MAX_PAYLOAD, Outcome};
+use crate::api::frames::{Control, Outcome};
 use crate::api::status::RequestStatus;
 use crate::base::{Error, Result};
+use crate::http::window::Window;
 use crate::sys;
-
-/// How much of the end of a live log stays in memory.
-const TAIL_BYTES: u64 = 256 * 1024;
 
 /// How a live log stands.
 #[derive(Debug, Clone)]
@@ -49,10 +46,8 @@ struct Live {
     file: Option<File>,
     /// Length of the log; `None` until it was looked at.
     length: Option<u64>,
-    /// Pieces of its end, without gaps, with their offsets.
-    tail: VecDeque<(u64, Bytes)>,
-    /// Bytes in the tail.
-    held: u64,
+    /// Its end.
+    tail: Window,
     /// Lines that could not be written (disk full) and were not yet reported in the log.
     lost: u64,
     /// How it stands.
@@ -69,8 +64,7 @@ impl Hub {
             live: Mutex::new(Live {
                 file: None,
                 length: None,
-                tail: VecDeque::new(),
-                held: 0,
+                tail: Window::default(),
                 lost: 0,
                 standing: Standing::Open(RequestStatus::Pending),
                 waiting: false,
@@ -194,7 +188,7 @@ impl Hub {
                 }),
             };
         }
-        match live.in_tail(offset) {
+        match live.tail.at(offset) {
             Some(bytes) => Look::Bytes(bytes),
             None => Look::InFile,
         }
@@ -237,7 +231,6 @@ impl Live {
                 tracing::error!(error = %e, path = %path.display(), "half a line stays in a log");
                 self.length = None;
                 self.tail.clear();
-                self.held = 0;
             }
             self.file = None;
             return Err(Error::io(doing(), &e));
@@ -266,40 +259,10 @@ impl Live {
         Ok(())
     }
 
-    /// Adds a piece to the tail and forgets what is too old.
+    /// Adds a piece to the tail.
     fn hold(&mut self, offset: u64, text: Bytes) {
-        let added = text.len() as u64;
-        self.length = Some(offset + added);
-        self.held += added;
-        self.tail.push_back((offset, text));
-        while self.held > TAIL_BYTES && self.tail.len() > 1 {
-            if let Some((_, old)) = self.tail.pop_front() {
-                self.held -= old.len() as u64;
-            }
-        }
-    }
-
-    /// Returns what the tail has from `offset` on, at most one payload.
-    fn in_tail(&self, offset: u64) -> Option<Bytes> {
-        let first = self.tail.front()?.0;
-        if offset < first {
-            return None;
-        }
-        let at = self.tail.partition_point(|(start, _)| *start <= offset) - 1;
-        let (start, piece) = self.tail.get(at)?;
-        let skip = usize::try_from(offset - start).ok()?;
-        let head = piece.slice(skip.min(piece.len())..);
-        if at + 1 == self.tail.len() || head.len() >= MAX_PAYLOAD {
-            return Some(head.slice(..head.len().min(MAX_PAYLOAD)));
-        }
-        let mut all = Vec::from(head);
-        for (_, piece) in self.tail.iter().skip(at + 1) {
-            if all.len() + piece.len() > MAX_PAYLOAD {
-                break;
-            }
-            all.extend_from_slice(piece);
-        }
-        Some(all.into())
+        self.length = Some(offset + text.len() as u64);
+        self.tail.push(offset, text);
     }
 }
 
