@@ -1,8 +1,8 @@
 //! The logs of jobs while they grow: one task per active job merges, any number of followers reads the file.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,12 +14,11 @@ use super::watch::Changes;
 use crate::api::agent::RankInfo;
 use crate::api::frames::Outcome;
 use crate::base::{Error, Result};
+use crate::http::logfile;
 use crate::http::stream::{self, Piece};
 
 /// Pause before merging goes on after the disk refused (it is full, and the jobs go on).
 const RETRY: Duration = Duration::from_secs(1);
-/// How much a follower reads at once.
-const READ: usize = 128 * 1024;
 
 /// How far a log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,7 +202,7 @@ pub(crate) struct Log<G> {
     /// The file.
     path: PathBuf,
     /// The open file.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     /// Whether more may come, and how it ended.
     growing: G,
 }
@@ -228,31 +227,40 @@ impl<G: Growing> Log<G> {
         }
     }
 
+    /// Returns the file, once it exists.
+    fn file(&mut self) -> Result<Option<Arc<File>>> {
+        if self.file.is_none() {
+            self.file = match File::open(&self.path) {
+                Ok(file) => Some(Arc::new(file)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+                Err(e) => return Err(self.unreadable(&e)),
+            };
+        }
+        Ok(self.file.clone())
+    }
+
+    /// The error of a log that cannot be read.
+    fn unreadable(&self, error: &std::io::Error) -> Error {
+        Error::io(format!("read `{}`", self.path.display()), error)
+    }
+
+    /// Returns its length now.
+    pub(crate) fn length(&mut self) -> Result<u64> {
+        match self.file()?.map(|file| file.metadata()) {
+            None => Ok(0),
+            Some(found) => found.map(|m| m.len()).map_err(|e| self.unreadable(&e)),
+        }
+    }
+
     /// Reads at an offset; empty at the end.
     async fn read_at(&mut self, offset: u64) -> Result<Bytes> {
-        let path = self.path.clone();
-        let file = self.file.take();
-        let (file, bytes) = blocking(move || read_file(file, &path, offset)).await?;
-        self.file = file;
-        Ok(bytes)
+        let Some(file) = self.file()? else {
+            return Ok(Bytes::new());
+        };
+        logfile::read_at(&file, offset)
+            .await
+            .map_err(|e| self.unreadable(&e))
     }
-}
-
-/// Reads a file at an offset, opening it where needed.
-fn read_file(file: Option<File>, path: &Path, offset: u64) -> Result<(Option<File>, Bytes)> {
-    let failed = |e| Error::io(format!("read `{}`", path.display()), &e);
-    let file = match file {
-        Some(file) => file,
-        None => match File::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((None, Bytes::new())),
-            Err(e) => return Err(failed(e)),
-        },
-    };
-    let mut bytes = vec![0; READ];
-    let count = file.read_at(&mut bytes, offset).map_err(failed)?;
-    bytes.truncate(count);
-    Ok((Some(file), bytes.into()))
 }
 
 impl<G: Growing> stream::Source for Log<G> {
@@ -277,41 +285,52 @@ impl<G: Growing> stream::Source for Log<G> {
     }
 
     fn tail_offset(&mut self, lines: u64) -> BoxFuture<'_, Result<u64>> {
-        let path = self.path.clone();
-        Box::pin(blocking(move || tail_offset(&path, lines)))
+        Box::pin(async move {
+            match self.file()? {
+                None => Ok(0),
+                Some(file) => logfile::tail_offset(file, lines)
+                    .await
+                    .map_err(|e| self.unreadable(&e)),
+            }
+        })
     }
 }
 
-/// Returns where the last `lines` lines of a file begin, reading it backwards.
-fn tail_offset(path: &Path, lines: u64) -> Result<u64> {
-    let failed = |e| Error::io(format!("read `{}`", path.display()), &e);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(e) => return Err(failed(e)),
-    };
-    let length = file.metadata().map_err(failed)?.len();
-    let mut block = vec![0; 64 * 1024];
-    let mut end = length;
-    let mut found = 0;
-    while end > 0 {
-        let size = end.min(block.len() as u64);
-        let start = end - size;
-        let part = &mut block[..usize::try_from(size).unwrap_or(usize::MAX)];
-        file.read_exact_at(part, start).map_err(failed)?;
-        for (at, byte) in part.iter().enumerate().rev() {
-            let position = start + at as u64;
-            // The line feed at the very end closes the last line instead of opening one.
-            if *byte == b'\n' && position + 1 < length {
-                found += 1;
-                if found == lines {
-                    return Ok(position + 1);
-                }
-            }
-        }
-        end = start;
+/// A log of which only so much is asked.
+pub(crate) struct Limited<G> {
+    /// The log.
+    log: Log<G>,
+    /// The byte before which it ends.
+    end: u64,
+}
+
+impl<G> Limited<G> {
+    /// Cuts a log at a byte.
+    pub(crate) const fn new(log: Log<G>, end: u64) -> Self {
+        Self { log, end }
     }
-    Ok(if lines == 0 { length } else { 0 })
+}
+
+impl<G: Growing> stream::Source for Limited<G> {
+    fn read(&mut self, offset: u64, wait: bool) -> BoxFuture<'_, Result<Piece>> {
+        Box::pin(async move {
+            let room = self.end.saturating_sub(offset);
+            if room == 0 {
+                return Ok(Piece::Quiet(Outcome::File));
+            }
+            match self.log.read(offset, wait).await? {
+                Piece::Bytes(mut bytes) => {
+                    bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+                    Ok(Piece::Bytes(bytes))
+                }
+                end @ (Piece::End(_) | Piece::Quiet(_)) => Ok(end),
+            }
+        })
+    }
+
+    fn tail_offset(&mut self, lines: u64) -> BoxFuture<'_, Result<u64>> {
+        self.log.tail_offset(lines)
+    }
 }
 
 /// The raw output of one process: complete when the process is over.
@@ -346,17 +365,52 @@ impl Growing for RankGrowth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::stream::Source as _;
 
-    #[test]
-    fn the_tail_begins_at_a_line() {
+    /// The growth of a log that is complete.
+    struct Complete;
+
+    impl Growing for Complete {
+        fn is_open(&mut self) -> bool {
+            false
+        }
+
+        fn changed(&mut self) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn outcome(&mut self) -> BoxFuture<'_, Result<Outcome>> {
+            Box::pin(std::future::ready(Ok(Outcome::File)))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_tail_begins_at_a_line() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("log");
-        assert_eq!(tail_offset(&path, 5).expect("no file is no lines"), 0);
+        let mut log = Log::new(path.clone(), Complete);
+        let none = log.tail_offset(5).await.expect("no file is no lines");
+        assert_eq!((none, log.length().expect("none")), (0, 0));
         std::fs::write(&path, "one\ntwo\nthree\n").expect("it writes");
-        let at = |lines| tail_offset(&path, lines).expect("it reads");
-        assert_eq!((at(0), at(1), at(2), at(3), at(9)), (14, 8, 4, 0, 0));
-        let long = "x\n".repeat(100_000);
-        std::fs::write(&path, &long).expect("it writes");
-        assert_eq!(tail_offset(&path, 70_000).expect("it reads"), 60_000);
+        for (lines, at) in [(0, 14), (1, 8), (2, 4), (3, 0), (9, 0)] {
+            assert_eq!(log.tail_offset(lines).await.expect("it reads"), at);
+        }
+        let many = "x\n".repeat(100_000);
+        std::fs::write(&path, &many).expect("it writes");
+        assert_eq!(log.tail_offset(70_000).await.expect("it reads"), 60_000);
+        assert_eq!(log.length().expect("it is there"), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_limit_cuts_and_says_so_only_at_its_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        std::fs::write(&path, "0123456789").expect("it writes");
+        let mut log = Limited::new(Log::new(path, Complete), 6);
+        let piece = |text: &'static str| Piece::Bytes(Bytes::from_static(text.as_bytes()));
+        let read = log.read(2, true).await.expect("it reads");
+        assert_eq!(read, piece("2345"));
+        let cut = log.read(6, true).await.expect("it reads");
+        assert_eq!(cut, Piece::Quiet(Outcome::File));
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::events;
 use super::files::{self, Mode};
 use super::head::Head;
-use super::logs::{Log, RankGrowth};
+use super::logs::{Limited, Log, RankGrowth};
 use super::runner::{RankKey, Runner};
 use crate::api::agent::Phase;
 use crate::api::bodies::lenient_bool;
@@ -140,6 +140,12 @@ struct LogQuery {
     /// At the last so many lines instead.
     #[serde(default)]
     tail: Option<u64>,
+    /// At the last so many bytes instead.
+    #[serde(default)]
+    back: Option<u64>,
+    /// Not more than so many bytes.
+    #[serde(default)]
+    limit: Option<u64>,
 }
 
 /// `GET /v1/jobs/{id}/log`
@@ -160,11 +166,16 @@ async fn latest_log(State(agent): State<Agent>, Query(query): Query<LogQuery>) -
 /// A job's combined log, framed.
 async fn log_of(head: &Head, job: JobId, query: &LogQuery) -> Result<Response> {
     let mut log = head.log(job).await?;
-    let from = match query.tail.filter(|lines| *lines > 0) {
-        Some(lines) => log.tail_offset(lines).await?,
-        None => query.offset,
+    let from = match (query.tail.filter(|lines| *lines > 0), query.back) {
+        (Some(lines), _) => log.tail_offset(lines).await?,
+        (None, Some(bytes)) => log.length()?.saturating_sub(bytes),
+        (None, None) => query.offset,
     };
-    Ok(frames(Box::new(log), from, query.follow))
+    let log: Box<dyn Source> = match query.limit {
+        Some(limit) => Box::new(Limited::new(log, from.saturating_add(limit))),
+        None => Box::new(log),
+    };
+    Ok(frames(log, from, query.follow))
 }
 
 /// `GET /v1/jobs/{id}/files`

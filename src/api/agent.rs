@@ -8,7 +8,7 @@
 //! | `GET /v1/jobs` | → `Vec<`[`JobInfo`]`>`, newest first; `?unfinished=true`, `?limit=` |
 //! | `GET /v1/jobs/latest`, `/v1/jobs/{id}` | → [`JobInfo`]; 404 without one |
 //! | `POST /v1/jobs/cancel` | [`CancelJobs`] → [`Cancelled`] |
-//! | `GET /v1/jobs/{id}/log?offset=&follow=&tail=` | → framed stream (`api::frames`) of the combined log |
+//! | `GET /v1/jobs/{id}/log?offset=&follow=` | → framed stream (`api::frames`) of the combined log; begins at byte `offset`, or `tail=` lines or `back=` bytes before its end; at most `limit=` bytes |
 //! | `GET /v1/jobs/{id}/files` | → tar stream of the job's log directory |
 //! | `PUT /v1/autostop` | [`AutostopSetting`] or `null` → `null` |
 //! | `GET /v1/events?since=` | → stream of JSON lines [`AgentEvent`], for ever |

@@ -7,6 +7,8 @@
 
 mod agents;
 mod files;
+mod job_hub;
+mod job_log;
 mod logs;
 mod names;
 mod provision;
@@ -58,6 +60,8 @@ struct Inner {
     clouds: Clouds,
     /// Connections to agents.
     agents: agents::Pool,
+    /// Logs of jobs that are followed.
+    logs: job_log::Hubs,
     /// Who watches the nodes of UP clusters.
     watchers: watch::Watchers,
     /// What to do with idle clusters.
@@ -76,6 +80,7 @@ impl Clusters {
                 db,
                 clouds,
                 agents: agents::Pool::default(),
+                logs: job_log::Hubs::default(),
                 watchers: watch::Watchers::default(),
                 on_idle: OnceLock::new(),
                 stop,

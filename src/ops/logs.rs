@@ -19,11 +19,16 @@ impl Ops {
         job: Option<JobId>,
     ) -> Result<Option<(JobId, Box<dyn Source>)>> {
         let cluster = queue::reachable(self, cluster).await?;
+        if let Some(id) = job
+            && let Some(log) = self.clusters.followed_log(&cluster, id)
+        {
+            return Ok(Some((id, log)));
+        }
         let found = self
             .clusters
             .on_head(&cluster, |agent| async move { agent.job(job).await })
             .await?;
-        Ok(found.map(|job| (job.job_id, self.clusters.job_log(&cluster, job.job_id))))
+        Ok(found.map(|job| (job.job_id, self.clusters.job_log(&cluster, &job))))
     }
 
     /// Returns the request that provisioned a cluster last: its log is the provision log, of all workers.

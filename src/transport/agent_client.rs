@@ -4,6 +4,7 @@
 //! the protocol (`api::agent`), so a call whose connection broke is repeated once over a new one. Every call has a
 //! deadline, or a connection that is asked for signs of life where waiting is the purpose.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::sync::Mutex;
 
 use super::Transport;
 use super::agent_events::Events;
-use super::agent_log::LogReader;
+use super::agent_log::{LogReader, Start};
 use crate::api::agent::{
     AgentInfo, AutostopSetting, CancelJobs, Cancelled, JobInfo, NodeConfig, SubmitJob, Submitted,
 };
@@ -31,8 +32,10 @@ use crate::http::exec::Tasks;
 
 /// The time for calls that an agent answers from memory.
 const QUICK: Duration = Duration::from_secs(15);
-/// The time for calls that wait for processes to die, beyond their grace of 30 s.
-const STOPPING: Duration = Duration::from_secs(90);
+/// The time for calls that wait for processes to die: longer than an agent gives them, which is their grace of 30 s,
+/// two minutes for nodes that have to be reached again, and at a shutdown the grace once more for processes of
+/// other heads. So its own answer arrives, which says what is left. A node that is gone shows by its silence.
+const STOPPING: Duration = Duration::from_secs(240);
 /// The time to make a connection: an SSH log-in through a jump host takes seconds.
 const CONNECT: Duration = Duration::from_secs(30);
 /// Silence after which the node is asked for a sign of life.
@@ -96,6 +99,11 @@ impl AgentClient {
         self.inner.transport.describe()
     }
 
+    /// Returns the node's home when it can be read by path, see [`Transport::home`].
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.inner.transport.home()
+    }
+
     /// `GET /v1/info`
     pub(crate) async fn info(&self) -> Result<AgentInfo> {
         self.json(Call::get("/v1/info").timeout(QUICK)).await
@@ -137,9 +145,9 @@ impl AgentClient {
     }
 
     /// `GET /v1/jobs/{id}/log`: a reader that goes on at the byte after an interruption.
-    pub(crate) fn log(&self, id: Option<JobId>, offset: u64, follow: bool) -> LogReader {
+    pub(crate) fn log(&self, id: Option<JobId>, start: Start, follow: bool) -> LogReader {
         let path = format!("/v1/jobs/{}/log", job_name(id));
-        LogReader::new(self.clone(), path, offset, follow)
+        LogReader::new(self.clone(), path, start, follow)
     }
 
     /// `GET /v1/jobs/{id}/files`: a tar of the job's log directory.

@@ -1,11 +1,11 @@
-//! Reading a log on a node across interruptions: by frames, or as a source that the server serves on.
+//! Reading a log on a node across interruptions: to its end, or one piece.
 //!
 //! The cursor is the byte: after a break the reader asks again at the end of what it has given out.
 
 use std::time::Duration;
 
-use bytes::Buf;
-use futures_util::future::BoxFuture;
+use bytes::{Buf, Bytes};
+use futures_util::stream::{self, BoxStream};
 use serde::Serialize;
 
 use super::agent_client::AgentClient;
@@ -16,7 +16,7 @@ use crate::base::{Error, Kind, Result};
 use crate::http::answer::AnswerBody;
 use crate::http::call::Call;
 use crate::http::frames::FrameReader;
-use crate::http::stream::{Piece, Source};
+use crate::http::stream::Piece;
 
 /// Connections in a row that may fail or give nothing new before the reader gives up.
 const TRIES: u32 = 8;
@@ -24,6 +24,8 @@ const TRIES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The time in which the head of the answer must come.
 const HEAD_TIME: Duration = Duration::from_secs(15);
+/// What is fetched at once by who is behind: large, because each costs the way to the node and back.
+const PIECE: usize = 1024 * 1024;
 /// Silence after which a stream counts as broken; agents send heartbeats far more often.
 const SILENCE: Duration = Duration::from_secs(90);
 
@@ -37,6 +39,23 @@ struct LogQuery {
     /// Begin so many lines before the end instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     tail: Option<u64>,
+    /// Begin so many bytes before the end instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    back: Option<u64>,
+    /// At most so many bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At this byte.
+    At(u64),
+    /// So many lines before the present end.
+    Lines(u64),
+    /// So many bytes before the present end.
+    Back(u64),
 }
 
 /// Reads one log to its end.
@@ -45,12 +64,12 @@ pub(crate) struct LogReader {
     client: AgentClient,
     /// The log's path.
     path: String,
-    /// The next byte to give out.
-    offset: u64,
+    /// Where to begin; the next byte to give out, once there was one.
+    start: Start,
     /// Wait for more at the end.
     follow: bool,
-    /// Begin so many lines before the end.
-    tail: Option<u64>,
+    /// Give out at most so many bytes.
+    limit: Option<usize>,
     /// The stream that is being read.
     stream: Option<FrameReader<AnswerBody>>,
     /// Tries in a row that gave nothing new.
@@ -60,30 +79,24 @@ pub(crate) struct LogReader {
 }
 
 impl LogReader {
-    /// Reads the log at `path` from `offset`.
-    pub(super) fn new(client: AgentClient, path: String, offset: u64, follow: bool) -> Self {
+    /// Reads the log at `path`.
+    pub(super) fn new(client: AgentClient, path: String, start: Start, follow: bool) -> Self {
         Self {
             client,
             path,
-            offset,
+            start,
             follow,
-            tail: None,
+            limit: None,
             stream: None,
             tries: 0,
             ended: false,
         }
     }
 
-    /// Begins so many lines before the present end instead.
-    #[must_use]
-    pub(crate) const fn tail(mut self, lines: u64) -> Self {
-        self.tail = Some(lines);
+    /// Asks for so many bytes at most: what is asked for is sent, also when nobody reads it.
+    const fn limit(mut self, bytes: usize) -> Self {
+        self.limit = Some(bytes);
         self
-    }
-
-    /// Returns the position of the next byte.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
     }
 
     /// Returns the next frame, `None` after the end; never an end that is only an interruption.
@@ -142,32 +155,54 @@ impl LogReader {
         }
     }
 
+    /// Returns the frames as a stream; it ends after the end of the log, or after an error.
+    pub(crate) fn into_frames(self) -> BoxStream<'static, Result<Frame>> {
+        let frames = stream::unfold(Some(self), async |reader| {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(frame) => Some((Ok(frame?), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Box::pin(frames)
+    }
+
     /// Takes data: what was given out already is left out, a gap is an error.
-    fn take(&mut self, offset: u64, mut bytes: bytes::Bytes) -> Result<Option<Frame>> {
-        if self.tail.take().is_some() {
-            self.offset = offset;
-        }
-        if offset > self.offset {
-            let message = format!("the log misses bytes {} to {offset}", self.offset);
+    fn take(&mut self, offset: u64, mut bytes: Bytes) -> Result<Option<Frame>> {
+        let expected = match self.start {
+            Start::At(byte) => byte,
+            Start::Lines(_) | Start::Back(_) => offset,
+        };
+        if offset > expected {
+            let message = format!("the log misses bytes {expected} to {offset}");
             return Err(Error::new(Kind::Internal, message));
         }
-        let known = usize::try_from(self.offset - offset).unwrap_or(usize::MAX);
+        let known = usize::try_from(expected - offset).unwrap_or(usize::MAX);
         bytes.advance(known.min(bytes.len()));
         if bytes.is_empty() {
             return Ok(None);
         }
         self.tries = 0;
-        let offset = self.offset;
-        self.offset += bytes.len() as u64;
-        Ok(Some(Frame::Data { offset, bytes }))
+        self.start = Start::At(expected + bytes.len() as u64);
+        Ok(Some(Frame::Data {
+            offset: expected,
+            bytes,
+        }))
     }
 
     /// Asks for the log.
     async fn open(&self) -> Result<FrameReader<AnswerBody>> {
+        let (offset, tail, back) = match self.start {
+            Start::At(offset) => (offset, None, None),
+            Start::Lines(lines) => (0, Some(lines), None),
+            Start::Back(bytes) => (0, None, Some(bytes)),
+        };
         let query = LogQuery {
-            offset: self.offset,
+            offset,
             follow: self.follow,
-            tail: self.tail,
+            tail,
+            back,
+            limit: self.limit,
         };
         let call = Call::get(&self.path)
             .query(&query)
@@ -182,67 +217,46 @@ fn is_passing(error: &Error) -> bool {
     error.kind().is_retryable() || error.kind() == Kind::Interrupted
 }
 
-/// A job's log on a node as a source: the server serves on what it reads.
-pub(crate) struct AgentLog {
-    /// The agent.
-    client: AgentClient,
-    /// The job; the latest without one.
-    job: Option<JobId>,
-    /// The stream that is being read.
-    reader: Option<LogReader>,
-}
-
-impl AgentLog {
-    /// Makes a source of a job's log.
-    pub(crate) fn new(client: AgentClient, job: Option<JobId>) -> Self {
-        Self {
-            client,
-            job,
-            reader: None,
+impl AgentClient {
+    /// `GET /v1/jobs/{id}/log` without waiting: at most [`PIECE`] bytes at `offset`, or how the job stands.
+    ///
+    /// Read to its end before it returns, so that a follower who stops reading holds no stream of the connection
+    /// that all calls to this agent share.
+    pub(crate) async fn log_piece(&self, id: JobId, offset: u64) -> Result<Piece> {
+        let mut reader = self.log(Some(id), Start::At(offset), false).limit(PIECE);
+        let mut read = Vec::new();
+        loop {
+            match reader.next().await? {
+                Some(Frame::Data { bytes, .. }) => read.extend_from_slice(&bytes),
+                Some(Frame::Heartbeat { .. }) => {}
+                Some(Frame::End { .. }) | None if !read.is_empty() => {
+                    return Ok(Piece::Bytes(read.into()));
+                }
+                Some(Frame::End { outcome, .. }) if is_open(&outcome) => {
+                    return Ok(Piece::Quiet(outcome));
+                }
+                Some(Frame::End { outcome, .. }) => return Ok(Piece::End(outcome)),
+                None => {
+                    return Err(Error::new(
+                        Kind::Internal,
+                        "the log was read beyond its end",
+                    ));
+                }
+            }
         }
     }
-}
 
-impl Source for AgentLog {
-    fn read(&mut self, offset: u64, wait: bool) -> BoxFuture<'_, Result<Piece>> {
-        Box::pin(async move {
-            let reusable = |r: &LogReader| r.offset == offset && r.follow == wait && !r.ended;
-            let reader = match self.reader.take().filter(reusable) {
-                Some(reader) => self.reader.insert(reader),
-                None => self.reader.insert(self.client.log(self.job, offset, wait)),
-            };
-            loop {
-                match reader.next().await? {
-                    Some(Frame::Data { bytes, .. }) => return Ok(Piece::Bytes(bytes)),
-                    Some(Frame::End { outcome, .. }) if is_open(&outcome) => {
-                        return Ok(Piece::Quiet(outcome));
-                    }
-                    Some(Frame::End { outcome, .. }) => return Ok(Piece::End(outcome)),
-                    Some(Frame::Heartbeat { .. }) => {}
-                    None => {
-                        return Err(Error::new(
-                            Kind::Internal,
-                            "the log was read beyond its end",
-                        ));
-                    }
-                }
+    /// Returns where the last lines of a job's log begin.
+    pub(crate) async fn log_tail(&self, id: JobId, lines: u64) -> Result<u64> {
+        let start = Start::Lines(lines);
+        let mut reader = self.log(Some(id), start, false).limit(1);
+        loop {
+            match reader.next().await? {
+                Some(Frame::Data { offset, .. } | Frame::End { offset, .. }) => return Ok(offset),
+                Some(Frame::Heartbeat { .. }) => {}
+                None => return Ok(0),
             }
-        })
-    }
-
-    fn tail_offset(&mut self, lines: u64) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move {
-            let mut reader = self.client.log(self.job, 0, false).tail(lines);
-            loop {
-                match reader.next().await? {
-                    Some(Frame::Data { offset, .. } | Frame::End { offset, .. }) => {
-                        return Ok(offset);
-                    }
-                    Some(Frame::Heartbeat { .. }) => {}
-                    None => return Ok(reader.offset()),
-                }
-            }
-        })
+        }
     }
 }
 

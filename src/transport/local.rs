@@ -1,6 +1,6 @@
 //! Nodes on this machine: the Unix socket in the node's directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
@@ -13,6 +13,8 @@ use crate::http::unix;
 pub(crate) struct Local {
     /// Where it is; of any length.
     socket: PathBuf,
+    /// The node's home, where the agent is that of a node.
+    home: Option<PathBuf>,
 }
 
 impl Local {
@@ -20,7 +22,15 @@ impl Local {
     pub(crate) fn new(socket: impl Into<PathBuf>) -> Self {
         Self {
             socket: socket.into(),
+            home: None,
         }
+    }
+
+    /// Says where the node's home is.
+    #[must_use]
+    pub(crate) fn with_home(mut self, home: PathBuf) -> Self {
+        self.home = Some(home);
+        self
     }
 }
 
@@ -41,5 +51,9 @@ impl Transport for Local {
 
     fn describe(&self) -> String {
         format!("the agent at `{}`", self.socket.display())
+    }
+
+    fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 }

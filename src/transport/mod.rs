@@ -12,6 +12,8 @@ pub(crate) mod local;
 #[cfg(test)]
 pub(crate) mod memory;
 
+use std::path::Path;
+
 use futures_util::future::BoxFuture;
 
 use crate::base::Result;
@@ -24,4 +26,9 @@ pub(crate) trait Transport: Send + Sync {
 
     /// Returns where it leads, for messages: `node directory /x/y`, `ssh host a`.
     fn describe(&self) -> String;
+
+    /// Returns the node's home directory when this process can read it by this path: large files need not travel then.
+    fn home(&self) -> Option<&Path> {
+        None
+    }
 }

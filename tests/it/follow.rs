@@ -1,6 +1,7 @@
 //! Logs: what is there at once in every state, and every byte once whatever happens to the follower or the server.
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -200,21 +201,32 @@ fn talker(world: &World) -> String {
     )
 }
 
-/// Starts a follower of job 1 that writes to `followed`.
-fn follower(world: &World) -> Child {
-    let file = |name| File::create(world.cwd().join(name)).expect("a file");
-    world
+/// A follower of job 1 and the file that it writes to.
+struct Follower {
+    process: Child,
+    file: PathBuf,
+}
+
+/// Starts a follower.
+fn follower(world: &World, name: &str) -> Follower {
+    let path = |end| world.cwd().join(format!("{name}.{end}"));
+    let file = |end| File::create(path(end)).expect("a file");
+    let process = world
         .command(&["logs", "demo", "1", "--tail", "0"])
-        .stdout(file("followed"))
-        .stderr(file("follower.err"))
+        .stdout(file("out"))
+        .stderr(file("err"))
         .spawn()
-        .expect("a follower")
+        .expect("a follower");
+    Follower {
+        process,
+        file: path("out"),
+    }
 }
 
 /// Waits until a follower has seen a text.
-fn wait_seen(world: &World, text: &str) {
+fn wait_seen(follower: &Follower, text: &str) {
     wait_until(&format!("the follower sees `{text}`"), || {
-        let seen = fs::read_to_string(world.cwd().join("followed")).unwrap_or_default();
+        let seen = fs::read_to_string(&follower.file).unwrap_or_default();
         if seen.contains(text) {
             Ok(())
         } else {
@@ -224,10 +236,10 @@ fn wait_seen(world: &World, text: &str) {
 }
 
 /// Every number from 1 came once, in order, up to the last.
-fn check_seen(world: &World, mut follower: Child) {
-    let status = follower.wait().expect("it ends with the job");
-    let text = fs::read_to_string(world.cwd().join("followed")).expect("what it saw");
-    let errors = fs::read_to_string(world.cwd().join("follower.err")).unwrap_or_default();
+fn check_seen(mut follower: Follower) -> String {
+    let status = follower.process.wait().expect("it ends with the job");
+    let text = fs::read_to_string(&follower.file).expect("what it saw");
+    let errors = fs::read_to_string(follower.file.with_extension("err")).unwrap_or_default();
     assert_eq!(status.code(), Some(0), "{errors}");
     let number = |line: &str| -> Option<u64> {
         line.split_once(") line ")?
@@ -244,6 +256,7 @@ fn check_seen(world: &World, mut follower: Child) {
         assert_eq!(pair[1], pair[0] + 1, "after line {i}\n{errors}");
     }
     assert!(seen[0] == 1 && text.contains("is the last"), "{errors}");
+    text
 }
 
 /// How long followers sleep.
@@ -258,15 +271,15 @@ fn a_follower_that_slept_goes_on_without_gap_or_repeat() {
     world
         .sky(&["launch", "-y", "-d", "-c", "demo", &talker(&world)])
         .ok();
-    let follower = follower(&world);
-    wait_seen(&world, ") line 100");
-    kill(follower.id(), "STOP");
+    let follower = follower(&world, "one");
+    wait_seen(&follower, ") line 100");
+    kill(follower.process.id(), "STOP");
     fs::write(world.cwd().join("go"), "").expect("the talker goes on");
     std::thread::sleep(nap());
-    kill(follower.id(), "CONT");
-    wait_seen(&world, ") line 60010");
+    kill(follower.process.id(), "CONT");
+    wait_seen(&follower, ") line 60010");
     fs::write(world.cwd().join("stop"), "").expect("the talker ends");
-    check_seen(&world, follower);
+    check_seen(follower);
 }
 
 #[test]
@@ -275,9 +288,9 @@ fn a_follower_that_slept_while_the_server_died_goes_on_too() {
     world
         .sky(&["launch", "-y", "-d", "-c", "demo", &talker(&world)])
         .ok();
-    let follower = follower(&world);
-    wait_seen(&world, ") line 100");
-    kill(follower.id(), "STOP");
+    let follower = follower(&world, "one");
+    wait_seen(&follower, ") line 100");
+    kill(follower.process.id(), "STOP");
     fs::write(world.cwd().join("go"), "").expect("the talker goes on");
     std::thread::sleep(nap() / 2);
     kill(world.server_pid().expect("it runs"), "KILL");
@@ -287,11 +300,56 @@ fn a_follower_that_slept_while_the_server_died_goes_on_too() {
             .map_or(Ok(()), |pid| Err(pid.to_string()))
     });
     std::thread::sleep(nap() / 2);
-    kill(follower.id(), "CONT");
-    wait_seen(&world, ") line 60010");
+    kill(follower.process.id(), "CONT");
+    wait_seen(&follower, ") line 60010");
     // And once more while it is awake.
     kill(world.server_pid().expect("it runs again"), "KILL");
-    wait_seen(&world, ") line 60100");
+    wait_seen(&follower, ") line 60100");
     fs::write(world.cwd().join("stop"), "").expect("the talker ends");
-    check_seen(&world, follower);
+    check_seen(follower);
+}
+
+#[test]
+fn followers_of_one_job_see_the_same_whenever_they_come_and_whatever_dies() {
+    let world = World::new();
+    world
+        .sky(&["launch", "-y", "-d", "-c", "demo", &talker(&world)])
+        .ok();
+    let early = follower(&world, "early");
+    let slow = follower(&world, "slow");
+    wait_seen(&early, ") line 100");
+    wait_seen(&slow, ") line 100");
+    kill(slow.process.id(), "STOP");
+    fs::write(world.cwd().join("go"), "").expect("the talker goes on");
+    // In the middle of the flood.
+    let middle = follower(&world, "middle");
+    wait_seen(&early, ") line 60010");
+    let agent = agents(&world);
+    for pid in &agent {
+        kill(*pid, "KILL");
+    }
+    // The job goes on, and so does its log once the agent runs again.
+    let begun = world.cwd().join("early.out");
+    let length = || fs::metadata(&begun).map_or(0, |m| m.len());
+    let before = length();
+    wait_until("the agent runs again", || match agents(&world) {
+        now if now.is_empty() || now == agent => Err(format!("{now:?}")),
+        _ => Ok(()),
+    });
+    let late = follower(&world, "late");
+    wait_until("the log goes on", || {
+        let now = length();
+        if now > before + 500 {
+            Ok(())
+        } else {
+            Err(format!("{now} bytes"))
+        }
+    });
+    wait_seen(&late, ") line 60010");
+    kill(slow.process.id(), "CONT");
+    fs::write(world.cwd().join("stop"), "").expect("the talker ends");
+    let text = check_seen(early);
+    for follower in [middle, late, slow] {
+        assert!(check_seen(follower) == text, "they saw different logs");
+    }
 }

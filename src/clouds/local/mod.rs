@@ -7,7 +7,7 @@ mod machine;
 mod node;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -172,7 +172,11 @@ impl Cloud for Local {
 
     fn transport(&self, instance: &Instance) -> Arc<dyn Transport> {
         match &instance.agent {
-            PeerAddress::Unix { path } => Arc::new(transport::Local::new(path)),
+            PeerAddress::Unix { path } => {
+                let socket = Path::new(path);
+                let home = socket.with_file_name("home");
+                Arc::new(transport::Local::new(socket).with_home(home))
+            }
             PeerAddress::Tcp { .. } => unreachable!("a local node listens on a Unix socket"),
         }
     }

@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::extract::{Query, RawQuery};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 
 use super::*;
 use crate::api::agent::CancelJobs;
 use crate::api::status::JobStatus;
 use crate::http::serve::{Options, Server};
-use crate::http::stream::framed;
+use crate::http::stream::{Source, framed};
 use crate::transport::faulty::{Fault, Faulty};
 use crate::transport::memory::Memory;
 
@@ -120,7 +121,7 @@ async fn a_log_survives_a_cut_at_every_byte() {
             ],
         );
         let client = AgentClient::new(Arc::new(transport));
-        let text = read_all(&mut client.log(None, 0, true))
+        let text = read_all(&mut client.log(None, Start::At(0), true))
             .await
             .expect("it resumes");
         assert_eq!(text, LOG, "cut after {bytes} bytes");
@@ -136,7 +137,7 @@ async fn a_log_survives_a_cut_at_every_byte() {
 async fn a_node_that_stays_away_is_an_error_in_the_end() {
     let transport = Faulty::new(agent(Arc::default()), vec![Fault::Refuse; 100]);
     let client = AgentClient::new(Arc::new(transport));
-    let error = read_all(&mut client.log(None, 0, true))
+    let error = read_all(&mut client.log(None, Start::At(0), true))
         .await
         .expect_err("away");
     assert_eq!(error.kind(), Kind::Unreachable);
@@ -175,7 +176,7 @@ async fn errors_of_the_agent_arrive_whole() {
     let client = AgentClient::new(Arc::new(agent(Arc::default())));
     assert_eq!(client.job(Some(JobId(7))).await.expect("none"), None);
     let error = client
-        .log(Some(JobId(7)), 0, true)
+        .log(Some(JobId(7)), Start::At(0), true)
         .next()
         .await
         .expect_err("none");
@@ -206,26 +207,13 @@ async fn a_slow_connection_is_waited_for_and_a_dead_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_reads_what_the_agent_has() {
+async fn pieces_are_what_the_agent_has() {
     let client = AgentClient::new(Arc::new(agent(Arc::default())));
-    let mut source = AgentLog::new(client, Some(JobId(1)));
-    assert_eq!(source.tail_offset(1).await.expect("counts"), 23);
-    assert_eq!(source.tail_offset(9).await.expect("counts"), 0);
-    let mut offset = 0;
-    let mut text = Vec::new();
-    // A read that is dropped loses nothing.
-    drop(tokio::time::timeout(Duration::ZERO, source.read(0, true)).await);
-    loop {
-        match source.read(offset, true).await.expect("readable") {
-            Piece::Bytes(bytes) => {
-                offset += bytes.len() as u64;
-                text.extend_from_slice(&bytes);
-            }
-            Piece::End(outcome) => break assert_eq!(outcome, DONE),
-            Piece::Quiet(_) => panic!("it was told to wait"),
-        }
-    }
-    assert_eq!(text, LOG);
-    let end = source.read(offset, false).await.expect("readable");
-    assert_eq!(end, Piece::End(DONE));
+    let job = JobId(1);
+    assert_eq!(client.log_tail(job, 1).await.expect("counts"), 23);
+    assert_eq!(client.log_tail(job, 9).await.expect("counts"), 0);
+    let piece = client.log_piece(job, 6).await.expect("readable");
+    assert_eq!(piece, Piece::Bytes(Bytes::from_static(&LOG[6..])));
+    let end = client.log_piece(job, LOG.len() as u64).await;
+    assert_eq!(end.expect("readable"), Piece::End(DONE));
 }
