@@ -96,25 +96,37 @@ fn walk_table(
     }
 }
 
+/// A table that is open for reading.
+type ReadTable = Rc<redb::ReadOnlyTable<&'static [u8], &'static [u8]>>;
+
 /// A consistent view of what is committed.
 pub(crate) struct ReadTx {
     /// The engine's transaction.
     tx: redb::ReadTransaction,
+    /// Tables that are open already: opening costs more than a look-up, and a list looks up each of its rows.
+    tables: RefCell<Vec<(&'static str, ReadTable)>>,
 }
 
 impl ReadTx {
     /// Wraps a transaction of the engine.
     pub(super) const fn new(tx: redb::ReadTransaction) -> Self {
-        Self { tx }
+        Self {
+            tx,
+            tables: RefCell::new(Vec::new()),
+        }
     }
 
-    /// Opens a table; `None` when nothing was ever stored in it.
-    fn open(
-        &self,
-        name: &str,
-    ) -> Result<Option<redb::ReadOnlyTable<&'static [u8], &'static [u8]>>> {
+    /// Opens a table, or returns it when it is open; `None` when nothing was ever stored in it.
+    fn open(&self, name: &'static str) -> Result<Option<ReadTable>> {
+        if let Some((_, open)) = self.tables.borrow().iter().find(|(n, _)| *n == name) {
+            return Ok(Some(Rc::clone(open)));
+        }
         match self.tx.open_table(definition(name)) {
-            Ok(table) => Ok(Some(table)),
+            Ok(table) => {
+                let table = Rc::new(table);
+                self.tables.borrow_mut().push((name, Rc::clone(&table)));
+                Ok(Some(table))
+            }
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             Err(e) => Err(fault("open a table of the store", e)),
         }
@@ -140,7 +152,7 @@ impl Read for ReadTx {
         visit: Visit<'_>,
     ) -> Result<()> {
         match self.open(table)? {
-            Some(table) => walk_table(&table, span, way, visit),
+            Some(table) => walk_table(&*table, span, way, visit),
             None => Ok(()),
         }
     }
