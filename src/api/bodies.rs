@@ -61,6 +61,9 @@ body!(
     ValidateBody {
         /// The task text.
         dag: String,
+        /// What is meant to happen to it; `SkyPilot`'s server insists on the key.
+        #[serde(default)]
+        request_options: Option<RequestOptions>,
     }
 );
 body!(
@@ -68,6 +71,9 @@ body!(
     OptimizeBody {
         /// The task text.
         dag: String,
+        /// What is meant to happen to it; `SkyPilot`'s server insists on the key.
+        #[serde(default)]
+        request_options: Option<RequestOptions>,
     }
 );
 body!(
@@ -340,6 +346,23 @@ body!(
     /// A body with nothing beyond the common fields.
     EmptyBody {}
 );
+
+/// What the caller means to do with a task, for the policies of administrators.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct RequestOptions {
+    /// The cluster to make or to use.
+    #[serde(default)]
+    pub(crate) cluster_name: Option<String>,
+    /// Idle minutes until autostop.
+    #[serde(default)]
+    pub(crate) idle_minutes_to_autostop: Option<i64>,
+    /// Tear down instead of stop.
+    #[serde(default)]
+    pub(crate) down: bool,
+    /// Nothing is to be made.
+    #[serde(default)]
+    pub(crate) dryrun: bool,
+}
 
 /// How fresh a status must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -206,17 +206,34 @@ fn redirected(headers: &HeaderMap) -> Error {
 fn detail(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Object(map) => map
-            .get("message")
-            .or_else(|| map.get("msg"))
-            .and_then(Value::as_str)
-            .map_or_else(|| Some(value.to_string()), |text| Some(text.to_owned())),
+        Value::Object(map) => {
+            let text = map.get("message").or_else(|| map.get("msg"));
+            let text = text.and_then(Value::as_str);
+            let text = text.map_or_else(|| value.to_string(), str::to_owned);
+            Some(match map.get("loc").and_then(place) {
+                Some(place) => format!("`{place}`: {text}"),
+                None => text,
+            })
+        }
         Value::Array(items) => {
             let texts: Vec<_> = items.iter().filter_map(detail).collect();
             (!texts.is_empty()).then(|| texts.join("; "))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
+}
+
+/// Which part of the call `FastAPI` complains about: `["body", "dag"]`.
+fn place(loc: &Value) -> Option<String> {
+    let words: Vec<String> = loc
+        .as_array()?
+        .iter()
+        .map(|word| {
+            word.as_str()
+                .map_or_else(|| word.to_string(), str::to_owned)
+        })
+        .collect();
+    (!words.is_empty()).then(|| words.join("."))
 }
 
 /// The title of a proxy's page.
@@ -278,9 +295,9 @@ mod tests {
             ),
             (
                 422,
-                r#"{"detail": [{"loc": ["a"], "msg": "field required"}]}"#,
+                r#"{"detail": [{"loc": ["body", "a"], "msg": "field required"}]}"#,
                 Kind::Invalid,
-                "field required",
+                "`body.a`: field required",
             ),
             (
                 400,

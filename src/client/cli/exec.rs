@@ -8,7 +8,7 @@ use super::logs::tail_job;
 use super::overrides::TaskArgs;
 use super::submit::submit;
 use super::{App, help, task_file};
-use crate::api::bodies::{ExecBody, ValidateBody};
+use crate::api::bodies::{ExecBody, RequestOptions, ValidateBody};
 use crate::api::records::LaunchResult;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind};
@@ -69,6 +69,11 @@ pub(super) async fn run(app: &App, args: ExecArgs) -> Outcome {
     let validate = ValidateBody {
         common: session.common(),
         dag: to_wire(&prepared.dag),
+        request_options: Some(RequestOptions {
+            cluster_name: Some(cluster.to_string()),
+            dryrun: args.dryrun,
+            ..RequestOptions::default()
+        }),
     };
     session
         .patiently(Repeat::Always, || session.calls.validate(&validate))

@@ -9,7 +9,9 @@ use super::overrides::TaskArgs;
 use super::submit::{see_through, submit};
 use super::task_file::{self, Prepared};
 use super::{App, entry, help, many};
-use crate::api::bodies::{LaunchBody, OptimizeBody, Refresh, StatusBody, ValidateBody};
+use crate::api::bodies::{
+    LaunchBody, OptimizeBody, Refresh, RequestOptions, StatusBody, ValidateBody,
+};
 use crate::api::records::{ClusterRecord, LaunchResult};
 use crate::api::status::ClusterStatus;
 use crate::base::ids::ClusterName;
@@ -109,9 +111,11 @@ pub(super) async fn run(app: &App, mut args: LaunchArgs) -> Outcome {
         Some(name) => name.parse()?,
         None => fresh_name(&session.identity)?,
     };
-    let common = session.common();
-    let dag = to_wire(&prepared.dag);
-    let validate = ValidateBody { common, dag };
+    let validate = ValidateBody {
+        common: session.common(),
+        dag: to_wire(&prepared.dag),
+        request_options: Some(args.request_options(&cluster)),
+    };
     session
         .patiently(crate::client::session::Repeat::Always, || {
             session.calls.validate(&validate)
@@ -164,6 +168,16 @@ async fn launch(
 }
 
 impl LaunchArgs {
+    /// Returns what is meant, for the policies of the server.
+    fn request_options(&self, cluster: &ClusterName) -> RequestOptions {
+        RequestOptions {
+            cluster_name: Some(cluster.to_string()),
+            idle_minutes_to_autostop: self.idle_minutes_to_autostop,
+            down: self.down,
+            dryrun: self.dryrun,
+        }
+    }
+
     /// Returns what `-i`, `--down` and `--wait-for` say together.
     fn autostop(&self) -> Result<Option<AutostopSpec>> {
         if self.idle_minutes_to_autostop.is_none() && !self.down {
@@ -215,6 +229,7 @@ async fn confirm(
             let optimize = OptimizeBody {
                 common: session.common(),
                 dag: dag.to_owned(),
+                request_options: Some(args.request_options(cluster)),
             };
             let id = session.submit("/optimize", &optimize).await?;
             see_through(session, id).await?;
