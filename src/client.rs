@@ -13,6 +13,7 @@ mod config;
 mod config_file;
 mod exit;
 mod follow;
+mod foreign;
 mod identity;
 mod session;
 mod target;

@@ -170,8 +170,8 @@ pub(crate) struct CostRecord {
     /// Dollars.
     pub(crate) total_cost: f64,
     /// Dollars an hour (ours).
-    #[serde(default)]
-    pub(crate) hourly_cost: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hourly_cost: Option<f64>,
     /// Cloud's display name.
     #[serde(default)]
     pub(crate) cloud: Option<String>,

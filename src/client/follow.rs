@@ -69,6 +69,16 @@ impl What {
         }
     }
 
+    /// Returns whether only its last lines are asked for.
+    const fn begins_late(&self) -> bool {
+        let tail = match self {
+            Self::Request { tail, .. } | Self::File { tail, .. } => *tail,
+            Self::Provision { tail, .. } => Some(*tail),
+            Self::Job(body) => Some(body.tail),
+        };
+        matches!(tail, Some(1..))
+    }
+
     /// Returns how its lines look.
     const fn kind(&self) -> LogKind {
         match self {
@@ -102,6 +112,10 @@ async fn attempts(session: &Session, what: &What, view: &mut LogView) -> Outcome
         if !is_passing(error.kind()) {
             return Err(error.into());
         }
+        if cursor.plain && view.lines() > 0 && what.begins_late() {
+            let hint = "run the command again: this server counts the last lines anew each time";
+            return Err(error.hint(hint).into());
+        }
         if cursor.position(view) != before {
             backoff = Backoff::new();
             last_progress = monotonic();
@@ -126,6 +140,8 @@ const fn is_passing(kind: Kind) -> bool {
 struct Cursor {
     /// The next byte, once known.
     offset: Option<u64>,
+    /// The server sends text without positions.
+    plain: bool,
 }
 
 impl Cursor {
@@ -147,6 +163,7 @@ async fn attempt(
     let is_framed = answer
         .header("content-type")
         .is_some_and(|kind| kind.starts_with(FRAMES_CONTENT_TYPE));
+    cursor.plain = !is_framed;
     if is_framed {
         framed(answer, cursor, view).await.map(Some)
     } else {
@@ -232,8 +249,7 @@ fn unseen(expected: Option<u64>, offset: u64, bytes: &[u8]) -> Result<&[u8]> {
 
 /// Reads plain text to the end, without the lines that were shown already.
 async fn plain(mut body: AnswerBody, follows: bool, view: &mut LogView) -> Result<Option<End>> {
-    let mut skip = view.lines();
-    view.forget_partial();
+    view.begin_again();
     loop {
         let piece = tokio::time::timeout(SILENCE, body.frame()).await;
         let bytes = match piece {
@@ -244,18 +260,7 @@ async fn plain(mut body: AnswerBody, follows: bool, view: &mut LogView) -> Resul
                 return Err(Error::new(Kind::Unreachable, "the log stream broke off").caused_by(&e));
             }
         };
-        let mut rest = &bytes[..];
-        while skip > 0
-            && let Some(end) = memchr::memchr(b'\n', rest)
-        {
-            if !rest.starts_with(b"<sky-payload") {
-                skip -= 1;
-            }
-            rest = &rest[end + 1..];
-        }
-        if skip == 0 {
-            view.push(rest);
-        }
+        view.push(&bytes);
         if view.take_retry() {
             return Err(Error::new(
                 Kind::Interrupted,

@@ -11,6 +11,7 @@ use super::backoff::Backoff;
 use super::calls::{Calls, document};
 use super::config::Config;
 use super::exit::{Outcome, Stop};
+use super::foreign::{kind_of_class, without_pickles};
 use super::identity::Identity;
 use super::target::{Source, Target};
 use super::ui::Ui;
@@ -151,7 +152,7 @@ impl Session {
     }
 
     /// Returns whether the server is ours, so that a submission may be repeated with its key.
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.target.local
             || self
                 .health
@@ -304,7 +305,7 @@ pub(crate) fn result_of(payload: &RequestPayload) -> Result<Value> {
         | RequestStatus::Succeeded => {
             match serde_json::from_str::<Option<ErrorPayload>>(&payload.error) {
                 Ok(Some(_)) => Err(error_of(payload)),
-                Ok(None) | Err(_) => document(&payload.return_value),
+                Ok(None) | Err(_) => document(&payload.return_value).map(without_pickles),
             }
         }
     }
@@ -321,21 +322,6 @@ fn error_of(payload: &RequestPayload) -> Error {
             Kind::Internal,
             format!("request {} failed without saying why", payload.request_id),
         ),
-    }
-}
-
-/// The kind of an exception class of `SkyPilot`'s server, as far as this side branches on it.
-fn kind_of_class(class: &str) -> Kind {
-    match class {
-        "ClusterDoesNotExist" => Kind::ClusterNotFound,
-        "ClusterNotUpError" => Kind::ClusterNotUp,
-        "PermissionDeniedError" => Kind::PermissionDenied,
-        "ResourcesUnavailableError" => Kind::ResourcesUnavailable,
-        "ResourcesMismatchError" => Kind::ResourcesMismatch,
-        "RequestCancelled" => Kind::Cancelled,
-        "RequestInterruptedError" => Kind::Interrupted,
-        "NotSupportedError" => Kind::NotSupported,
-        _ => Kind::CommandFailed,
     }
 }
 

@@ -191,7 +191,7 @@ fn cost(cluster: &Cluster, until: Moment, exists: bool) -> CostRecord {
         user_hash: cluster.owner.id.to_string(),
         user_name: cluster.owner.name.clone(),
         total_cost: hourly * used.as_secs_f64() / 3600.0,
-        hourly_cost: hourly,
+        hourly_cost: Some(hourly),
         cloud: Some(cluster.cloud.display_name().to_owned()),
         resources_str: Some(resources_text(cluster.set.count, &cluster.set.offer, false)),
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::body;
 use super::exec::Tasks;
 use super::frames::FrameReader;
+use crate::api::versions::API_VERSION;
 use crate::base::{Error, Kind, Result};
 
 /// The most that is read of the body of an error.
@@ -163,10 +164,12 @@ pub(crate) fn read_error(status: StatusCode, headers: &HeaderMap, bytes: &[u8]) 
         return error;
     }
     if value["error"] == "version_mismatch" {
-        let message = value["message"]
-            .as_str()
-            .unwrap_or("client and server do not fit");
-        return Error::new(Kind::VersionMismatch, message);
+        // Its own words name the wrong program to upgrade.
+        return Error::new(
+            Kind::VersionMismatch,
+            format!("the server is too new for this program: it no longer speaks API version {API_VERSION}"),
+        )
+        .hint("install a newer release of `sky`");
     }
     let kind = kind_of(status);
     let message = detail(&value["detail"])
@@ -303,7 +306,7 @@ mod tests {
                 400,
                 r#"{"error": "version_mismatch", "message": "too old"}"#,
                 Kind::VersionMismatch,
-                "too old",
+                "the server is too new for this program: it no longer speaks API version 62",
             ),
             (
                 502,

@@ -15,6 +15,8 @@ mod crash;
 mod follow;
 mod launch;
 mod layers;
+mod published;
+mod python;
 mod server_config;
 mod static_binary;
 mod team;

@@ -107,11 +107,19 @@ fn table(records: &[CostRecord], now: Moment) -> Table {
             duration.into(),
             resources(record).into(),
             status,
-            format!("$ {}", Dollars(record.hourly_cost)).into(),
-            format!("$ {}", Dollars(record.total_cost)).into(),
+            dollars(record.hourly_cost).into(),
+            dollars(Some(record.total_cost)).into(),
         ]);
     }
     table
+}
+
+/// `$ 0.10`, or nothing where the server does not say.
+fn dollars(amount: Option<f64>) -> String {
+    amount.map_or_else(
+        || times::NONE.to_owned(),
+        |amount| format!("$ {}", Dollars(amount)),
+    )
 }
 
 /// `1x Local(cpus=2, …)`: the cloud takes the place of the bracket's beginning.

@@ -288,11 +288,15 @@ async fn address(session: &Session, args: &StatusArgs) -> Outcome {
     }
     if args.ip {
         let Some(ip) = &record.head_ip else {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("the address of cluster '{}' is not known", record.name),
-            )
-            .into());
+            let what = format!("the address of cluster '{}' is not known", record.name);
+            let error = Error::new(Kind::NotFound, what);
+            return Err(if session.is_ours() {
+                error.into()
+            } else {
+                error
+                    .hint("SkyPilot's server tells addresses to Python programs only")
+                    .into()
+            });
         };
         session.ui.out(ip);
         return Ok(Exit::Success);

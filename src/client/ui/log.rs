@@ -1,5 +1,7 @@
 //! A log on its way to the terminal: lines to stdout, control lines to the spinner.
 
+use std::borrow::Cow;
+
 use super::dress;
 use super::markup::strip_escapes;
 use super::printer::Ui;
@@ -32,6 +34,10 @@ pub(crate) struct LogView {
     mid_line: bool,
     /// Whole lines seen; for streams without byte positions.
     lines: u64,
+    /// Bytes of the line that was begun on the terminal.
+    part: usize,
+    /// What a stream that begins again has yet to repeat.
+    repeated: Repeated,
     /// The server asked to come back.
     retry: bool,
 }
@@ -45,12 +51,16 @@ impl LogView {
             held: Vec::new(),
             mid_line: false,
             lines: 0,
+            part: 0,
+            repeated: Repeated::default(),
             retry: false,
         }
     }
 
     /// Takes bytes.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let bytes = self.repeated.skip(bytes, &mut self.retry);
+        let mut bytes = &bytes[..];
         let mut out = Vec::with_capacity(bytes.len() + 32);
         while let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(end + 1);
@@ -83,9 +93,14 @@ impl LogView {
         self.ui.end_spin();
     }
 
-    /// Forgets a line that was cut off: the stream will send it again from its beginning.
-    pub(crate) fn forget_partial(&mut self) {
+    /// The stream begins again: what it shows a second time is left out.
+    pub(crate) fn begin_again(&mut self) {
         self.held.clear();
+        self.repeated = Repeated {
+            lines: self.lines,
+            part: self.part,
+            held: Vec::new(),
+        };
     }
 
     /// Returns how many whole lines were seen.
@@ -103,10 +118,7 @@ impl LogView {
         if self.held.is_empty() || self.kind == Kind::Request {
             return false;
         }
-        let looks_like_control = !self.mid_line
-            && (CONTROL.starts_with(&self.held) || self.held.starts_with(CONTROL))
-            && self.held.len() < LONGEST_CONTROL;
-        !looks_like_control
+        self.mid_line || !may_be_control(&self.held)
     }
 
     /// Takes the end of a line with its line break.
@@ -115,12 +127,11 @@ impl LogView {
         line.extend_from_slice(end);
         if std::mem::take(&mut self.mid_line) {
             self.lines += 1;
+            self.part = 0;
             out.extend_from_slice(&line);
             return;
         }
-        if line.starts_with(CONTROL)
-            && let Some(control) = std::str::from_utf8(&line).ok().and_then(Control::parse)
-        {
+        if let Some(control) = control(&line) {
             self.obey(control);
             return;
         }
@@ -130,6 +141,7 @@ impl LogView {
 
     /// Begins a line on the terminal.
     fn begin(&mut self, part: &[u8], out: &mut Vec<u8>) {
+        self.part += part.len();
         if self.mid_line {
             out.extend_from_slice(part);
         } else {
@@ -167,6 +179,66 @@ impl LogView {
             Control::Heartbeat => {}
             Control::Retry => self.retry = true,
         }
+    }
+}
+
+/// Returns whether the beginning of a line may become a control line.
+fn may_be_control(held: &[u8]) -> bool {
+    (CONTROL.starts_with(held) || held.starts_with(CONTROL)) && held.len() < LONGEST_CONTROL
+}
+
+/// Reads a control line.
+fn control(line: &[u8]) -> Option<Control> {
+    if !line.starts_with(CONTROL) {
+        return None;
+    }
+    std::str::from_utf8(line).ok().and_then(Control::parse)
+}
+
+/// The beginning of a log that is sent again.
+#[derive(Debug, Default)]
+struct Repeated {
+    /// Lines that were shown whole.
+    lines: u64,
+    /// Bytes that were shown of the next one.
+    part: usize,
+    /// The beginning of a line that is being left out.
+    held: Vec<u8>,
+}
+
+impl Repeated {
+    /// Returns what is new in a piece of the log. Control lines were not counted when they were first seen; the one that
+    /// asks to come back is obeyed here, too.
+    fn skip<'a>(&mut self, mut bytes: &'a [u8], retry: &mut bool) -> Cow<'a, [u8]> {
+        while self.lines > 0 || self.part > 0 {
+            let end = memchr::memchr2(b'\n', b'\r', bytes);
+            let (piece, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+            bytes = rest;
+            self.held.extend_from_slice(piece);
+            let is_whole = end.is_some();
+            if let Some(control) = control(&self.held).filter(|_| is_whole) {
+                *retry |= control == Control::Retry;
+                self.held.clear();
+            } else if is_whole && self.lines > 0 {
+                self.lines -= 1;
+                self.held.clear();
+            } else if is_whole || (self.lines == 0 && self.is_enough()) {
+                // The line that was begun before.
+                let text = self.held.len() - usize::from(is_whole);
+                let mut new = self.held.split_off(self.part.min(text));
+                new.extend_from_slice(bytes);
+                *self = Self::default();
+                return new.into();
+            } else {
+                return Cow::Borrowed(&[]);
+            }
+        }
+        bytes.into()
+    }
+
+    /// Returns whether what is held is certainly the line that was begun, and all that was shown of it.
+    fn is_enough(&self) -> bool {
+        self.held.len() >= self.part && !may_be_control(&self.held)
     }
 }
 
