@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod clouds;
 pub(crate) mod clusters;
 pub(crate) mod http;
+pub(crate) mod node;
 pub(crate) mod ops;
 pub(crate) mod optimizer;
 pub(crate) mod requests;
@@ -25,6 +26,7 @@ pub fn run() -> std::process::ExitCode {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("__serve") => server::serve(&arguments[1..]),
         Some("__agent") => agent::run(&arguments[1..]),
+        Some("__node") => node::run(&arguments[1..]),
         Some("__run") => agent::supervise(&arguments[1..]),
         _ => client::run(&arguments),
     }

@@ -2,15 +2,20 @@
 
 mod transfer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -58,13 +63,70 @@ pub(crate) fn router(agent: Agent) -> Router {
         .route("/v1/autostop", put(autostop))
         .route("/v1/events", get(news))
         .route("/v1/files", put(put_files).post(put_files))
+        .route("/v1/shutdown", post(shutdown))
+        .merge(ranks())
+        .fallback(no_route)
+        .with_state(agent)
+}
+
+/// Returns the routes that the head of the set needs, for those who know the secret.
+pub(crate) fn peer_router(agent: Agent, secret: &str) -> Router {
+    let secret = Arc::new(Secret::new(secret));
+    let admit = move |request: Request, next: Next| {
+        let secret = Arc::clone(&secret);
+        async move {
+            if secret.is_named_by(request.headers()) {
+                Ok(next.run(request).await)
+            } else {
+                Err(Error::new(
+                    Kind::Unauthenticated,
+                    "this agent serves its own set of nodes",
+                ))
+            }
+        }
+    };
+    Router::new()
+        .route("/v1/info", get(info))
+        .merge(ranks())
+        .fallback(no_route)
+        .with_state(agent)
+        .layer(axum::middleware::from_fn(admit))
+}
+
+/// The routes that drive the processes of this node.
+fn ranks() -> Router<Agent> {
+    Router::new()
         .route("/v1/ranks", post(start_rank))
         .route("/v1/ranks/{job}/{rank}/stop", post(stop_rank))
         .route("/v1/ranks/{job}/{rank}/{phase}", get(rank))
         .route("/v1/ranks/{job}/{rank}/{phase}/log", get(rank_log))
-        .route("/v1/shutdown", post(shutdown))
-        .fallback(async || Error::new(Kind::NotFound, "there is no such route"))
-        .with_state(agent)
+}
+
+/// Answers what nobody serves.
+async fn no_route() -> Error {
+    Error::new(Kind::NotFound, "there is no such route")
+}
+
+/// The secret of the set, compared in a time that does not depend on where the first difference is.
+struct Secret {
+    /// Hash of the header's value.
+    expected: [u8; 32],
+}
+
+impl Secret {
+    /// Keeps it.
+    fn new(secret: &str) -> Self {
+        Self {
+            expected: Sha256::digest(format!("Bearer {secret}")).into(),
+        }
+    }
+
+    /// Whether a caller knows it.
+    fn is_named_by(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(AUTHORIZATION)
+            .is_some_and(|value| <[u8; 32]>::from(Sha256::digest(value)) == self.expected)
+    }
 }
 
 /// Reads a JSON body.

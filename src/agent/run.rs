@@ -1,27 +1,33 @@
 //! The agent as a program: one per node directory, ready when it says so, gone without harm at any moment.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::head::Head;
+use super::options;
 use super::rpc::Agent;
+use super::rpc::{peer_router, router};
 use super::runner::Runner;
 use super::watch::Watcher;
-use super::{options, rpc::router};
+use crate::api::agent::AGENT_TOKEN;
 use crate::base::{Error, Kind, Result};
 use crate::http::conn::Limits;
+use crate::http::listen::bind_tcp;
 use crate::http::serve::{Listener, Options, Policy, Server};
 use crate::store::{self, Db};
 use crate::sys::lock::FileLock;
 use crate::sys::ready::Reporter;
-use crate::sys::{fs, process};
+use crate::sys::{env, fs, process};
+use crate::transport::ssh::GREETING;
 
 /// Memory for pages of the store: an agent has few records.
 const CACHE: usize = 1024 * 1024;
@@ -31,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long a predecessor may hold the lock.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 
-/// Runs `sky __agent --dir DIR [--ready-fd N]`, or `sky __agent connect --dir DIR`, to its end.
+/// Runs `sky __agent --dir DIR [--port N] [--ready-fd N]`, or `sky __agent connect --dir DIR`, to its end.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     log_to_stderr();
     if arguments.first().is_some_and(|first| first == "connect") {
@@ -43,8 +49,10 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         Ok(fd) => Reporter::new(fd),
         Err(error) => return finish(Err(error)),
     };
-    let started = options::value_of(arguments, "--dir").map(PathBuf::from);
-    finish(started.and_then(|node| enter(serve(&node, reporter))))
+    let asked = options::value_of(arguments, "--dir")
+        .map(PathBuf::from)
+        .and_then(|node| Ok((node, options::number(arguments, "--port")?)));
+    finish(asked.and_then(|(node, port)| enter(serve(&node, port, reporter))))
 }
 
 /// Sends what operators read to standard error, which is the agent's log.
@@ -64,13 +72,16 @@ const FOLLOWERS: u32 = 32 * 1024;
 
 /// Runs a future on a runtime of one thread.
 fn enter<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_secs(1))
         .thread_stack_size(512 * 1024)
         .build()
-        .map_err(|e| Error::io("start the runtime", &e))?
-        .block_on(work)
+        .map_err(|e| Error::io("start the runtime", &e))?;
+    let result = runtime.block_on(work);
+    // A thread that still reads standard input must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// Turns a result into an exit code; the reason goes to the agent's log.
@@ -85,8 +96,8 @@ fn finish(result: Result<()>) -> ExitCode {
 }
 
 /// Starts, reports, and serves until it is told to go.
-async fn serve(node: &Path, reporter: Reporter) -> Result<()> {
-    match Running::start(node).await {
+async fn serve(node: &Path, port: Option<u16>, reporter: Reporter) -> Result<()> {
+    match Running::start(node, port).await {
         Ok(running) => {
             reporter.ready(&process::own_id().to_string());
             running.until_the_end().await
@@ -104,6 +115,8 @@ struct Running {
     _lock: FileLock,
     /// The routes.
     server: Server,
+    /// The routes for other nodes of the set, where they are on other machines.
+    network: Option<Network>,
     /// What goes on beside them.
     background: JoinSet<()>,
     /// Fires when the agent must exit.
@@ -112,7 +125,7 @@ struct Running {
 
 impl Running {
     /// Takes the directory, goes on with its jobs, and listens.
-    async fn start(node: &Path) -> Result<Self> {
+    async fn start(node: &Path, port: Option<u16>) -> Result<Self> {
         fs::ensure_private_dir(node)?;
         // Jobs see this path as their home; it must not depend on where the agent was started.
         let node = std::fs::canonicalize(node)
@@ -144,19 +157,22 @@ impl Running {
         background.spawn(async move { saving.keep_saving().await });
         background.spawn(async move { idle.watch_idle().await });
         let exit = CancellationToken::new();
-        let server = Server::new(
-            router(Agent {
-                head,
-                exit: exit.clone(),
-                calls: TaskTracker::new(),
-            }),
-            options(),
-        );
+        let agent = Agent {
+            head,
+            exit: exit.clone(),
+            calls: TaskTracker::new(),
+        };
+        let network = match port {
+            Some(port) => Some(Network::listen(port, &agent).await?),
+            None => None,
+        };
+        let server = Server::new(router(agent), options());
         let socket = crate::http::unix::bind(&node.join("agent.sock")).await?;
         server.listen(Listener::Unix(socket), Policy::SameUser);
         Ok(Self {
             _lock: lock,
             server,
+            network,
             background,
             exit,
         })
@@ -175,7 +191,32 @@ impl Running {
             }
         }
         self.server.drain(DRAIN).await;
+        if let Some(network) = &self.network {
+            network.server.drain(DRAIN).await;
+        }
         Ok(())
+    }
+}
+
+/// Where the head of the set reaches this agent from another machine.
+struct Network {
+    /// The few routes that it needs.
+    server: Server,
+}
+
+impl Network {
+    /// Listens on all addresses for those who know the secret.
+    async fn listen(port: u16, agent: &Agent) -> Result<Self> {
+        let token = env::var(AGENT_TOKEN).ok_or_else(|| {
+            Error::new(
+                Kind::Usage,
+                format!("`--port` needs a secret in `{AGENT_TOKEN}`"),
+            )
+        })?;
+        let listener = bind_tcp((Ipv4Addr::UNSPECIFIED, port).into()).await?;
+        let server = Server::new(peer_router(agent.clone(), &token), options());
+        server.listen(Listener::Tcp(listener), Policy::Open);
+        Ok(Self { server })
     }
 }
 
@@ -227,13 +268,16 @@ async fn connect(node: &Path) -> Result<()> {
     let (mut from, mut to) = socket.into_split();
     let copy = async {
         let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
+        // Shells on the way may have printed something: from here on it is the agent.
+        output.write_all(format!("{GREETING}\n").as_bytes()).await?;
+        output.flush().await?;
         let inward = async {
             tokio::io::copy(&mut input, &mut to).await?;
-            tokio::io::AsyncWriteExt::shutdown(&mut to).await
+            to.shutdown().await
         };
         let outward = async {
             tokio::io::copy(&mut from, &mut output).await?;
-            tokio::io::AsyncWriteExt::flush(&mut output).await
+            output.flush().await
         };
         tokio::pin!(inward, outward);
         tokio::select! {

@@ -30,6 +30,9 @@ use super::status::JobStatus;
 use crate::base::clock::Moment;
 use crate::base::ids::{JobId, NodeRank, UserId};
 
+/// The variable that tells an agent the secret of its set, where it listens on the network.
+pub(crate) const AGENT_TOKEN: &str = "SKY_AGENT_TOKEN";
+
 /// What an agent says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AgentInfo {

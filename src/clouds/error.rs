@@ -29,13 +29,16 @@ pub(crate) struct CloudError {
     /// What it means.
     pub(crate) category: Category,
     /// What happened.
-    pub(crate) error: Error,
+    pub(crate) error: Box<Error>,
 }
 
 impl CloudError {
     /// Puts an error into a category.
-    pub(crate) const fn new(category: Category, error: Error) -> Self {
-        Self { category, error }
+    pub(crate) fn new(category: Category, error: Error) -> Self {
+        Self {
+            category,
+            error: Box::new(error),
+        }
     }
 
     /// Whether another place may do better.
@@ -61,7 +64,7 @@ impl std::error::Error for CloudError {}
 
 impl From<CloudError> for Error {
     fn from(error: CloudError) -> Self {
-        error.error
+        *error.error
     }
 }
 
@@ -93,6 +96,6 @@ impl From<Error> for CloudError {
             | Kind::CommandFailed
             | Kind::Internal => Category::Fatal,
         };
-        Self { category, error }
+        Self::new(category, error)
     }
 }

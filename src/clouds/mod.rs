@@ -6,6 +6,7 @@
 
 mod error;
 mod local;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,7 @@ use crate::sys::paths::Paths;
 use crate::task::Shape;
 use crate::transport::Transport;
 
+pub(crate) use crate::node::Standing as Observed;
 pub(crate) use error::{Category, CloudError};
 
 /// The clouds of this release.
@@ -31,16 +33,19 @@ pub(crate) use error::{Category, CloudError};
 pub(crate) enum CloudId {
     /// This machine.
     Local,
+    /// Hosts of the user's, reached by SSH.
+    Ssh,
 }
 
 impl CloudId {
     /// All of them, in the order of tables.
-    pub(crate) const ALL: &'static [Self] = &[Self::Local];
+    pub(crate) const ALL: &'static [Self] = &[Self::Local, Self::Ssh];
 
     /// Returns the name that users write.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Ssh => "ssh",
         }
     }
 
@@ -48,6 +53,7 @@ impl CloudId {
     pub(crate) const fn display_name(self) -> &'static str {
         match self {
             Self::Local => "Local",
+            Self::Ssh => "SSH",
         }
     }
 }
@@ -66,7 +72,6 @@ pub(crate) const ABSENT: &[&str] = &[
     "kubernetes",
     "k8s",
     "slurm",
-    "ssh",
     "lambda",
     "runpod",
     "nebius",
@@ -142,17 +147,6 @@ pub(crate) struct Instance {
     pub(crate) agent: PeerAddress,
 }
 
-/// A machine as the cloud sees it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Observed {
-    /// It runs.
-    Running,
-    /// It exists and does not run.
-    Stopped,
-    /// It does not exist.
-    Gone,
-}
-
 /// The result of a call to a cloud.
 pub(crate) type CloudResult<T> = Result<T, CloudError>;
 
@@ -212,9 +206,10 @@ impl Clouds {
     /// Makes them all; new work may use those in `allowed` (everything when absent). What exists goes on.
     pub(crate) fn new(paths: &Paths, allowed: Option<&[CloudId]>) -> Self {
         let local: Arc<dyn Cloud> = Arc::new(local::Local::new(paths.local_nodes()));
+        let ssh: Arc<dyn Cloud> = Arc::new(ssh::Ssh::new(paths));
         let is_barred = |id: &CloudId| allowed.is_some_and(|allowed| !allowed.contains(id));
         Self {
-            all: Arc::new([(CloudId::Local, local)].into()),
+            all: Arc::new([(CloudId::Local, local), (CloudId::Ssh, ssh)].into()),
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
         }
     }

@@ -110,7 +110,7 @@ impl Clusters {
                         .terminate(&cluster.set)
                         .await?;
                     let bound_to_place = refusal.is_place_bound();
-                    refusals.push((place, refusal.error));
+                    refusals.push((place, *refusal.error));
                     if !bound_to_place {
                         break;
                     }

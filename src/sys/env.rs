@@ -29,6 +29,12 @@ pub(crate) fn home() -> PathBuf {
     )
 }
 
+/// Returns the home directory when `HOME` says another than the account has.
+pub(crate) fn moved_home() -> Option<PathBuf> {
+    let account = passwd_entry()?.home;
+    Some(home()).filter(|home| *home != account)
+}
+
 /// Returns the name of the user that runs this process.
 pub(crate) fn user_name() -> String {
     passwd_entry()

@@ -11,6 +11,7 @@ pub(crate) mod faulty;
 pub(crate) mod local;
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod ssh;
 
 use std::path::Path;
 

@@ -16,7 +16,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &["sys"]),
     ("requests", &["store", "http", "api", "sys"]),
     ("transport", &["http", "api", "sys"]),
-    ("clouds", &["transport", "catalog", "task", "api", "sys"]),
+    ("node", &["transport", "api", "sys"]),
+    (
+        "clouds",
+        &["node", "transport", "catalog", "task", "api", "sys"],
+    ),
     (
         "clusters",
         &[
@@ -64,7 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("agent", &["store", "transport", "http", "api", "sys"]),
     ("client", &["task", "http", "api", "sys"]),
-    ("lib", &["agent", "client", "server"]),
+    ("lib", &["agent", "client", "node", "server"]),
 ];
 
 /// All Rust files under a directory.

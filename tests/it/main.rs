@@ -18,6 +18,8 @@ mod layers;
 mod published;
 mod python;
 mod server_config;
+mod ssh;
+mod sshd;
 mod static_binary;
 mod team;
 mod terminal;

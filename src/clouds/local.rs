@@ -3,9 +3,6 @@
 //! `<state>/local/<set>/<rank>/` holds a home directory, an agent and the agent's process trees. Stopping a node
 //! ends its processes and keeps the directory; removing it removes the directory. Zero set-up, cost 0.
 
-mod machine;
-mod node;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +18,9 @@ use crate::base::ids::NodeRank;
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind};
 use crate::catalog::Offer;
-use crate::task::Shape;
+use crate::node::{self, Node, machine};
+use crate::task::{Accelerator, Shape};
 use crate::transport::{Transport, local as transport};
-
-use node::Node;
 
 /// The most nodes in one set: each is an agent process of this machine.
 const MAX_NODES: u32 = 64;
@@ -84,8 +80,14 @@ impl Cloud for Local {
                 instance_type: None,
                 vcpus: machine.cpus,
                 memory_gb: machine.memory_gb,
-                accelerators: machine
-                    .accelerator(wish.accelerators.as_ref().map(|a| a.name.as_str())),
+                accelerators: wish
+                    .accelerators
+                    .as_ref()
+                    .and_then(|wished| machine.gpus_named(&wished.name))
+                    .map(|(name, count)| Accelerator {
+                        name,
+                        count: f64::from(count),
+                    }),
                 hourly: Dollars(0.0),
                 spot: false,
             };

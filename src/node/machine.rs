@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::task::Accelerator;
+use serde::{Deserialize, Serialize};
 
-/// This machine as an offer.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Machine {
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
     /// CPUs that this process may use.
-    pub(super) cpus: f64,
+    pub(crate) cpus: f64,
     /// Memory in GB.
-    pub(super) memory_gb: f64,
+    pub(crate) memory_gb: f64,
     /// GPUs: model and how many.
-    pub(super) gpus: BTreeMap<String, u32>,
+    pub(crate) gpus: BTreeMap<String, u32>,
 }
 
 /// Looks at this machine.
-pub(super) fn describe() -> Machine {
+pub(crate) fn describe() -> Machine {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Machine {
         cpus: f64::from(u32::try_from(cpus).unwrap_or(u32::MAX)),
@@ -30,23 +30,16 @@ pub(super) fn describe() -> Machine {
 }
 
 impl Machine {
-    /// Returns all GPUs of the model that is wished for (of the only model, when none is named).
-    pub(super) fn accelerator(&self, wished: Option<&str>) -> Option<Accelerator> {
-        let (name, count) = match wished {
-            Some(name) => self
-                .gpus
-                .iter()
-                .find(|(model, _)| model.eq_ignore_ascii_case(name))?,
-            None => return None,
-        };
-        Some(Accelerator {
-            name: name.clone(),
-            count: f64::from(*count),
-        })
+    /// Returns the model that is wished for as the machine calls it, and how many there are.
+    pub(crate) fn gpus_named(&self, wished: &str) -> Option<(String, u32)> {
+        self.gpus
+            .iter()
+            .find(|(model, _)| model.eq_ignore_ascii_case(wished))
+            .map(|(model, count)| (model.clone(), *count))
     }
 
     /// Returns the quantities of each model that can be asked for: powers of two and the full number.
-    pub(super) fn quantities(&self) -> BTreeMap<String, Vec<f64>> {
+    pub(crate) fn quantities(&self) -> BTreeMap<String, Vec<f64>> {
         self.gpus
             .iter()
             .map(|(name, count)| {
@@ -127,11 +120,8 @@ mod tests {
             machine.quantities(),
             [("H100".to_owned(), vec![1.0, 2.0])].into()
         );
-        assert_eq!(
-            machine.accelerator(Some("h100")).map(|a| a.count),
-            Some(2.0)
-        );
-        assert_eq!(machine.accelerator(Some("A100")), None);
+        assert_eq!(machine.gpus_named("h100"), Some(("H100".to_owned(), 2)));
+        assert_eq!(machine.gpus_named("A100"), None);
     }
 
     #[test]

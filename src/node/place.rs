@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use super::Standing;
+use super::share::Deed;
+use crate::api::agent::AGENT_TOKEN;
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
-use crate::clouds::Observed;
 use crate::sys::process;
 use crate::sys::ready::{READY_FD, Start, Started, start};
 use crate::sys::{fs, lock::FileLock};
@@ -24,7 +26,7 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(10);
 const NOT_INHERITED: &[&str] = &["SKY", "AWS_", "AZURE_", "GOOGLE_", "KUBECONFIG"];
 
 /// A node's directory.
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The directory.
     dir: PathBuf,
     /// Its place in the set.
@@ -33,25 +35,30 @@ pub(super) struct Node {
 
 impl Node {
     /// Names the node of a set; it need not exist.
-    pub(super) fn new(set_dir: &Path, rank: NodeRank) -> Self {
+    pub(crate) fn new(set_dir: &Path, rank: NodeRank) -> Self {
         Self {
             dir: set_dir.join(rank.to_string()),
             rank,
         }
     }
 
+    /// Returns where it lies.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns its place in the set.
-    pub(super) const fn rank(&self) -> NodeRank {
+    pub(crate) const fn rank(&self) -> NodeRank {
         self.rank
     }
 
     /// Returns its address: a loopback address of its own, so that ranks can listen on the same port.
-    pub(super) fn ip(&self) -> String {
+    pub(crate) fn ip(&self) -> String {
         format!("127.0.0.{}", self.rank.0 + 1)
     }
 
     /// Returns where its agent listens.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.join("agent.sock")
     }
 
@@ -61,7 +68,7 @@ impl Node {
     }
 
     /// Makes the node, or switches a stopped one on.
-    pub(super) fn create(&self) -> Result<()> {
+    pub(crate) fn create(&self) -> Result<()> {
         fs::private_dir(&self.dir.join("home"))?;
         match std::fs::remove_file(self.stopped_mark()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
@@ -73,13 +80,13 @@ impl Node {
     }
 
     /// Says how it stands.
-    pub(super) fn observe(&self) -> Observed {
+    pub(crate) fn observe(&self) -> Standing {
         if !self.dir.join("home").is_dir() {
-            Observed::Gone
+            Standing::Gone
         } else if self.stopped_mark().exists() {
-            Observed::Stopped
+            Standing::Stopped
         } else {
-            Observed::Running
+            Standing::Running
         }
     }
 
@@ -89,7 +96,7 @@ impl Node {
     }
 
     /// Starts its agent unless one answers. Callers that race start one: the lock decides.
-    pub(super) async fn ensure_agent(&self, reapers: &TaskTracker) -> Result<()> {
+    pub(crate) async fn ensure_agent(&self, reapers: &TaskTracker) -> Result<()> {
         if self.client().info().await.is_ok() {
             return Ok(());
         }
@@ -112,10 +119,10 @@ impl Node {
     }
 
     /// Ends all its processes and marks it stopped. A node that is stopped or gone is left alone.
-    pub(super) async fn stop(&self, reapers: &TaskTracker) -> Result<()> {
+    pub(crate) async fn stop(&self, reapers: &TaskTracker) -> Result<()> {
         match self.observe() {
-            Observed::Gone | Observed::Stopped => return Ok(()),
-            Observed::Running => {}
+            Standing::Gone | Standing::Stopped => return Ok(()),
+            Standing::Running => {}
         }
         // The agent knows the process trees, also those that it has to adopt first.
         self.ensure_agent(reapers).await?;
@@ -160,17 +167,23 @@ async fn wait_exit(pid: u32) -> Result<()> {
 
 /// Starts the agent of a node.
 fn start_agent(dir: &Path, lock: &FileLock) -> Result<Started> {
-    let args: Vec<OsString> = vec![
+    let mut args: Vec<OsString> = vec![
         "__agent".into(),
         "--dir".into(),
         dir.into(),
         "--ready-fd".into(),
         READY_FD.into(),
     ];
+    let mut envs: Vec<(OsString, OsString)> = Vec::new();
+    if let Some(network) = Deed::read(dir)?.and_then(|deed| deed.network) {
+        args.extend(["--port".into(), network.port.to_string().into()]);
+        // Arguments are for everybody to see, the environment is not.
+        envs.push((AGENT_TOKEN.into(), network.token.into()));
+    }
     start(&Start {
         args: &args,
         log: &dir.join("agent.log"),
-        envs: &[],
+        envs: &envs,
         without: NOT_INHERITED,
         lock,
         deadline: AGENT_DEADLINE,
@@ -181,7 +194,7 @@ fn start_agent(dir: &Path, lock: &FileLock) -> Result<Started> {
 const TRASH: &str = ".removed-";
 
 /// Removes a set: out of sight at once, then file by file. Finishes what an earlier removal left.
-pub(super) async fn remove_set(root: PathBuf, name: String) -> Result<()> {
+pub(crate) async fn remove_set(root: PathBuf, name: String) -> Result<()> {
     let remove = move || -> Result<()> {
         let trash = root.join(format!("{TRASH}{}", uuid::Uuid::new_v4().simple()));
         match std::fs::rename(root.join(&name), &trash) {
@@ -211,7 +224,7 @@ pub(super) async fn remove_set(root: PathBuf, name: String) -> Result<()> {
 }
 
 /// Lists the sets that exist.
-pub(super) fn sets(root: &Path) -> Result<Vec<String>> {
+pub(crate) fn sets(root: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,0 +1,170 @@
+//! One host: our binary on it, and questions to `sky __node` there.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncSeekExt as _;
+
+use super::binary::Binary;
+use crate::base::{Error, Kind, Result};
+use crate::node::protocol::{Answer, Ask, NodeName};
+use crate::transport::ByteStream;
+use crate::transport::ssh::{Done, Ssh};
+
+/// How long the binary may take to reach a host.
+const COPY_DEADLINE: Duration = Duration::from_secs(900);
+/// How long a look at the host may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(20);
+/// The exit code by which the look says that the binary is not there yet.
+const ABSENT: i32 = 97;
+/// Tries to copy a binary whose connection breaks; each goes on where the one before ended.
+const COPIES: u32 = 5;
+
+/// A host and the binary that belongs on it. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Host {
+    /// The way.
+    pub(super) ssh: Ssh,
+    /// This program's file.
+    pub(super) binary: Binary,
+}
+
+impl Host {
+    /// Asks `sky __node` there; copies the binary first where it is missing.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, ask: &Ask, most: Duration) -> Result<T> {
+        let file = self.binary.file().await?;
+        let question = serde_json::to_string(ask).map_err(|e| Error::internal("ask a host", &e))?;
+        let command = format!(
+            r#"f="$HOME/{}"; if [ -x "$f" ]; then exec "$f" __node {}; fi; uname -sm; exit {ABSENT}"#,
+            file.remote,
+            shell_words::quote(&question),
+        );
+        let mut done = self.ssh.run(&command, tokio::io::empty(), most).await?;
+        if done.code == ABSENT {
+            self.require_same_machine(&done)?;
+            self.copy_binary().await?;
+            done = self.ssh.run(&command, tokio::io::empty(), most).await?;
+        }
+        self.read(&done)
+    }
+
+    /// Reads an answer: the last line that is one.
+    fn read<T: DeserializeOwned>(&self, done: &Done) -> Result<T> {
+        let text = String::from_utf8_lossy(&done.stdout);
+        let answer = text
+            .lines()
+            .rev()
+            .find_map(|line| serde_json::from_str::<Answer>(line).ok());
+        let host = self.ssh.destination();
+        match answer {
+            Some(Answer::Ok(value)) => serde_json::from_value(value)
+                .map_err(|e| Error::internal(format!("read the answer of host `{host}`"), &e)),
+            Some(Answer::Error(error)) => Err(error.context(format!("host `{host}`"))),
+            None => {
+                let last = done.stderr.lines().last().unwrap_or("it printed nothing");
+                Err(Error::new(
+                    Kind::CommandFailed,
+                    format!(
+                        "`sky __node` failed on host `{host}` (exit code {}): {last}",
+                        done.code
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Refuses hosts that this program's file cannot run on.
+    fn require_same_machine(&self, done: &Done) -> Result<()> {
+        let text = String::from_utf8_lossy(&done.stdout);
+        let theirs = text.lines().last().unwrap_or_default().trim();
+        let ours = format!("Linux {}", std::env::consts::ARCH);
+        if theirs == ours {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::NotSupported,
+            format!(
+                "host `{}` is `{theirs}`, and this program is for `{ours}`",
+                self.ssh.destination()
+            ),
+        )
+        .hint("leave hosts of other kinds out of the pool, or run the API server on one of their kind"))
+    }
+
+    /// Copies the binary; goes on where an earlier try ended, and takes it only when its hash is right.
+    async fn copy_binary(&self) -> Result<()> {
+        let file = self.binary.file().await?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.copy_once().await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == Kind::Unreachable && tries < COPIES => {
+                    tracing::info!(host = self.ssh.destination(), error = %error.one_line(), "copying on");
+                }
+                Err(error) => {
+                    return Err(error.context(format!(
+                        "cannot copy sky ({} MB) to host `{}`",
+                        file.length >> 20,
+                        self.ssh.destination()
+                    )));
+                }
+            }
+        }
+    }
+
+    /// One try.
+    async fn copy_once(&self) -> Result<()> {
+        let file = self.binary.file().await?;
+        let (part, whole, size) = (&file.remote_part, &file.remote, file.length);
+        let look = format!(
+            r#"umask 077; mkdir -p "$HOME/.sky/bin" && {{ wc -c < "$HOME/{part}"; }} 2>/dev/null || echo 0"#
+        );
+        let done = self
+            .ssh
+            .run(&look, tokio::io::empty(), LOOK_DEADLINE)
+            .await?;
+        let there: u64 = String::from_utf8_lossy(&done.stdout)
+            .lines()
+            .last()
+            .and_then(|line| line.trim().parse().ok())
+            .unwrap_or(0);
+        let from = if there > size { 0 } else { there };
+        let mut local = file.open().await?;
+        local
+            .seek(std::io::SeekFrom::Start(from))
+            .await
+            .map_err(|e| Error::io("read this program's file", &e))?;
+        let redirect = if from == 0 { ">" } else { ">>" };
+        let put = format!(
+            r#"umask 077; p="$HOME/{part}"; f="$HOME/{whole}"; cat {redirect} "$p" || exit 1
+if [ "$(wc -c < "$p")" -ne {size} ]; then exit 98; fi
+if command -v sha256sum >/dev/null 2>&1 && [ "$(sha256sum < "$p" | cut -c1-64)" != {hash} ]; then rm -f "$p"; exit 99; fi
+chmod 700 "$p" && mv -f "$p" "$f""#,
+            hash = file.hash,
+        );
+        let done = self.ssh.run(&put, local, COPY_DEADLINE).await?;
+        match done.code {
+            0 => Ok(()),
+            98 => Err(Error::new(Kind::Unreachable, "only a part arrived")),
+            99 => Err(Error::new(Kind::Unreachable, "it arrived damaged")),
+            code => {
+                let last = done.stderr.lines().last().unwrap_or("no reason was given");
+                Err(Error::new(
+                    Kind::CommandFailed,
+                    format!("exit code {code}: {last}"),
+                ))
+            }
+        }
+    }
+
+    /// Opens a stream to the agent of a node there.
+    pub(super) async fn open_agent(&self, node: &NodeName) -> Result<Box<dyn ByteStream>> {
+        let file = self.binary.file().await?;
+        let command = format!(
+            r#"exec "$HOME/{}" __agent connect --dir "$HOME/.sky/nodes/{}/{}""#,
+            file.remote, node.set, node.rank
+        );
+        self.ssh.open(&command).await
+    }
+}

@@ -1,0 +1,565 @@
+//! The user's own hosts as a cloud: pools of `~/.sky/ssh_node_pools.yaml`, shared by clusters as far as they have room.
+//!
+//! Nothing is installed and no root is needed: our one file is copied to `~/.sky/bin` once, and a node is a directory
+//! in `~/.sky/nodes` (see `node`). What of a host is free is known by the host itself, so that several API servers can
+//! share it.
+
+mod binary;
+mod host;
+mod placement;
+mod pools;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use serde_json::Value;
+
+use super::{
+    Capabilities, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet, Observed,
+};
+use crate::api::agent::PeerAddress;
+use crate::base::ids::NodeRank;
+use crate::base::units::Dollars;
+use crate::base::{Error, Kind, Result};
+use crate::catalog::Offer;
+use crate::node::protocol::{Ask, Facts, Made, NodeName, Share};
+use crate::sys::fs;
+use crate::sys::paths::Paths;
+use crate::task::{Accelerator, Shape};
+use crate::transport::ssh::{Host as Address, Ssh as Way, is_configured};
+use crate::transport::{ByteStream, Transport};
+
+use binary::Binary;
+use host::Host;
+use placement::{Placement, Placements};
+use pools::Pools;
+
+/// How long a host may take to say what it has.
+const LOOK: Duration = Duration::from_secs(15);
+/// How long it may take to start an agent, which adopts its jobs first.
+const START: Duration = Duration::from_secs(60);
+/// How long it may take to end the processes of a node: their grace, and some.
+const STOP: Duration = Duration::from_secs(120);
+
+/// The cloud. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Ssh {
+    /// What all clones share.
+    inner: Arc<Inner>,
+}
+
+/// What all clones share.
+struct Inner {
+    /// The user's file.
+    file: PathBuf,
+    /// What `~` stands for in it.
+    home: PathBuf,
+    /// Sockets of shared connections.
+    control: PathBuf,
+    /// Where sets are.
+    placements: Placements,
+    /// What is put on hosts.
+    binary: Binary,
+    /// Whether the user's SSH configuration is about a host, as far as asked.
+    configured: Mutex<HashMap<String, bool>>,
+}
+
+impl Ssh {
+    /// Makes the cloud; nothing is read or connected yet.
+    pub(super) fn new(paths: &Paths) -> Self {
+        let inner = Inner {
+            file: paths.sky().join("ssh_node_pools.yaml"),
+            home: paths.home().to_path_buf(),
+            control: paths.state().join("ssh"),
+            placements: Placements::new(paths.state().join("ssh_sets")),
+            binary: Binary::new(paths.state()),
+            configured: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Reads the pools.
+    fn pools(&self) -> Result<Pools> {
+        pools::read(&self.inner.file, &self.inner.home)
+    }
+
+    /// Reads the pools; none is an error.
+    fn some_pools(&self) -> CloudResult<Pools> {
+        let pools = self.pools()?;
+        if !pools.is_empty() {
+            return Ok(pools);
+        }
+        let what = format!("there are no pools in `{}`", self.inner.file.display());
+        let error = Error::new(Kind::NoCloudAccess, what)
+            .hint("name your hosts there: `my-pool: {hosts: [10.0.0.11]}` (see docs/ssh.md)");
+        Err(CloudError::new(Category::Auth, error))
+    }
+
+    /// Makes the way to a host. Where the user's SSH configuration is about it, that alone holds.
+    async fn host(&self, mut address: Address) -> Result<Host> {
+        fs::private_dir(&self.inner.control)?;
+        if self.is_configured(&address.destination).await? {
+            address.user = None;
+            address.identity = None;
+            address.trust_first = false;
+        }
+        Ok(Host {
+            ssh: Way::new(address, &self.inner.control),
+            binary: self.inner.binary.clone(),
+        })
+    }
+
+    /// Returns whether the user's SSH configuration is about a host.
+    async fn is_configured(&self, destination: &str) -> Result<bool> {
+        let known = || {
+            self.inner
+                .configured
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let found = known().get(destination).copied();
+        if let Some(configured) = found {
+            return Ok(configured);
+        }
+        let configured = is_configured(destination).await?;
+        known().insert(destination.to_owned(), configured);
+        Ok(configured)
+    }
+
+    /// Finds a host of a pool by its name; one that left the pool is reached as the user's configuration says.
+    async fn named(&self, pools: &Pools, name: &str) -> Result<Host> {
+        let known = pools.values().flatten().find(|h| h.destination == name);
+        let address = known.cloned().unwrap_or_else(|| Address {
+            destination: name.to_owned(),
+            user: None,
+            port: None,
+            identity: None,
+            trust_first: false,
+        });
+        self.host(address).await
+    }
+
+    /// Asks hosts what they have, all at a time.
+    async fn look(&self, hosts: &[Address]) -> Vec<(Address, Result<Facts>)> {
+        let looks = hosts.iter().map(|address| async move {
+            let facts = match self.host(address.clone()).await {
+                Ok(host) => host.ask::<Facts>(&Ask::Facts, LOOK).await,
+                Err(error) => Err(error),
+            };
+            (address.clone(), facts)
+        });
+        join_all(looks).await
+    }
+
+    /// Asks the hosts of a set the same, each for its rank; the first error counts.
+    async fn each(&self, set: &str, ask: impl Fn(NodeName) -> Ask, most: Duration) -> Result<()> {
+        let Some(placement) = self.inner.placements.read(set)? else {
+            return Ok(());
+        };
+        let pools = self.pools()?;
+        let asks = placement.hosts.iter().map(|(rank, name)| {
+            let ask = ask(NodeName {
+                set: set.to_owned(),
+                rank: *rank,
+            });
+            let pools = &pools;
+            async move {
+                let host = self.named(pools, name).await?;
+                host.ask::<Value>(&ask, most).await
+            }
+        });
+        for result in join_all(asks).await {
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing of a set, on hosts that have room.
+    async fn make(&self, set: &NodeSet) -> CloudResult<Vec<Instance>> {
+        let pools = self.pools()?;
+        let pool = set.offer.region.clone().unwrap_or_default();
+        let hosts = pools.get(&pool).ok_or_else(|| {
+            let what = format!(
+                "there is no pool `{pool}` in `{}`",
+                self.inner.file.display()
+            );
+            CloudError::new(Category::Fatal, Error::new(Kind::NotFound, what))
+        })?;
+        let mut placement = self.inner.placements.read(&set.name)?.unwrap_or(Placement {
+            pool,
+            hosts: Vec::new(),
+        });
+        let mut instances = Vec::new();
+        let mut seen: Option<Vec<(Address, Result<Facts>)>> = None;
+        for rank in (0..set.count).map(NodeRank) {
+            if let Some(name) = placement.host(rank) {
+                let host = self.named(&pools, name).await?;
+                instances.push(self.create(&host, set, rank).await?);
+                continue;
+            }
+            if seen.is_none() {
+                seen = Some(self.look(hosts).await);
+            }
+            let seen = seen.as_deref().unwrap_or_default();
+            instances.push(self.place(set, rank, &mut placement, seen).await?);
+        }
+        Ok(instances)
+    }
+
+    /// Puts a rank on the host with the least room that is enough.
+    async fn place(
+        &self,
+        set: &NodeSet,
+        rank: NodeRank,
+        placement: &mut Placement,
+        seen: &[(Address, Result<Facts>)],
+    ) -> CloudResult<Instance> {
+        let wish = share_of(&set.offer);
+        let mut refusals = Vec::new();
+        let mut roomy = Vec::new();
+        for (address, facts) in seen {
+            let name = &address.destination;
+            match facts {
+                _ if placement.uses(name) => {
+                    refusals.push(format!("`{name}` has another node of this cluster"));
+                }
+                Err(error) => refusals.push(error.one_line()),
+                Ok(facts) => match facts.free().lacks(&wish) {
+                    lacks if lacks.is_empty() => roomy.push((facts.free().cpus, address)),
+                    lacks => refusals.push(format!("`{name}` has {}", lacks.join(", "))),
+                },
+            }
+        }
+        roomy.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, address) in roomy {
+            let host = self.host(address.clone()).await?;
+            // The intent first: what is made after this line is found again, whatever happens.
+            placement.put(rank, &address.destination);
+            self.inner.placements.write(&set.name, placement)?;
+            match self.create(&host, set, rank).await {
+                Ok(instance) => return Ok(instance),
+                Err(refusal) if refusal.is_place_bound() => {
+                    placement.hosts.retain(|(of, _)| *of != rank);
+                    self.inner.placements.write(&set.name, placement)?;
+                    refusals.push(refusal.error.one_line());
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        let what = format!(
+            "no host of pool `{}` has room for node {rank}",
+            placement.pool
+        );
+        let mut error = Error::new(Kind::ResourcesUnavailable, what);
+        for refusal in refusals {
+            error = error.caused_by(&Error::new(Kind::ResourcesUnavailable, refusal));
+        }
+        Err(CloudError::new(Category::Capacity, error))
+    }
+
+    /// Makes a node on a host, or finds it there.
+    async fn create(&self, host: &Host, set: &NodeSet, rank: NodeRank) -> CloudResult<Instance> {
+        let node = NodeName {
+            set: set.name.clone(),
+            rank,
+        };
+        let ask = Ask::Create {
+            node,
+            share: share_of(&set.offer),
+            networked: set.count > 1,
+        };
+        let made: Made = host.ask(&ask, LOOK).await.map_err(|error| {
+            let category = match error.kind() {
+                Kind::ResourcesUnavailable => Category::Capacity,
+                _ => CloudError::from(error.clone()).category,
+            };
+            CloudError::new(category, error)
+        })?;
+        let ip = made
+            .address
+            .unwrap_or_else(|| host.ssh.destination().to_owned());
+        Ok(Instance {
+            rank,
+            id: format!("{}/{}/{rank}", host.ssh.destination(), set.name),
+            agent: match made.network {
+                Some(network) => PeerAddress::Tcp {
+                    address: format!("{}:{}", bracketed(&ip), network.port),
+                    token: network.token,
+                },
+                None => PeerAddress::Unix { path: made.socket },
+            },
+            internal_ip: ip,
+            external_ip: None,
+        })
+    }
+}
+
+/// An address as it stands before a port.
+fn bracketed(ip: &str) -> String {
+    if ip.contains(':') {
+        format!("[{ip}]")
+    } else {
+        ip.to_owned()
+    }
+}
+
+/// What of a machine a node takes.
+fn share_of(offer: &Offer) -> Share {
+    Share {
+        cpus: offer.vcpus,
+        memory_gb: offer.memory_gb,
+        accelerators: offer
+            .accelerators
+            .iter()
+            .map(|a| (a.name.clone(), a.count))
+            .collect(),
+    }
+}
+
+/// What a host offers for a wish: all that is free, and of what is not named a part in proportion to what is.
+fn offer_of(pool: &str, facts: &Facts, wish: &Shape) -> Offer {
+    let (free, whole) = (facts.free(), &facts.machine);
+    let part = |wished: Option<f64>, of: f64| wished.map_or(1.0, |w| (w / of).clamp(0.0, 1.0));
+    let by_cpus = part(
+        wish.cpus.filter(|a| !a.at_least).map(|a| a.value),
+        whole.cpus,
+    );
+    let by_memory = part(
+        wish.memory.filter(|a| !a.at_least).map(|a| a.value),
+        whole.memory_gb,
+    );
+    let round = |value: f64| (value * 10.0).floor() / 10.0;
+    let memory_gb = match wish.memory {
+        None => free.memory_gb.min(round(whole.memory_gb * by_cpus)),
+        Some(_) => free.memory_gb,
+    };
+    let vcpus = match wish.cpus {
+        None => free.cpus.min(round(whole.cpus * by_memory).max(1.0)),
+        Some(_) => free.cpus,
+    };
+    let accelerators = wish.accelerators.as_ref().and_then(|wished| {
+        free.accelerators
+            .iter()
+            .find(|(name, count)| name.eq_ignore_ascii_case(&wished.name) && **count > 0.0)
+            .map(|(name, count)| Accelerator {
+                name: name.clone(),
+                count: *count,
+            })
+    });
+    Offer {
+        cloud: CloudId::Ssh.as_str().to_owned(),
+        display: CloudId::Ssh.display_name().to_owned(),
+        region: Some(pool.to_owned()),
+        zone: None,
+        instance_type: None,
+        vcpus,
+        memory_gb,
+        accelerators,
+        hourly: Dollars(0.0),
+        spot: false,
+    }
+}
+
+impl Cloud for Ssh {
+    fn id(&self) -> CloudId {
+        CloudId::Ssh
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { stop: true }
+    }
+
+    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
+        Box::pin(async move {
+            let pools = self.some_pools()?;
+            let hosts: Vec<Address> = pools.into_values().flatten().collect();
+            let mut refusals = Vec::new();
+            for (_, facts) in self.look(&hosts).await {
+                match facts {
+                    Ok(_) => return Ok(()),
+                    Err(error) => refusals.push(error),
+                }
+            }
+            let mut error = Error::new(Kind::Unreachable, "no host of any pool can be used");
+            for refusal in &refusals {
+                error = error.caused_by(refusal);
+            }
+            Err(CloudError::new(Category::Auth, error))
+        })
+    }
+
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Vec<Offer>>> {
+        Box::pin(async move {
+            let named = wish.infra.cloud.is_some();
+            if wish
+                .infra
+                .cloud
+                .as_ref()
+                .is_some_and(|cloud| cloud != CloudId::Ssh.as_str())
+            {
+                return Ok(Vec::new());
+            }
+            let mut offers: Vec<Offer> = Vec::new();
+            let mut refusals = Vec::new();
+            for (pool, hosts) in self.some_pools()? {
+                if wish.infra.region.as_ref().is_some_and(|r| *r != pool) {
+                    continue;
+                }
+                for (_, facts) in self.look(&hosts).await {
+                    match facts {
+                        Ok(facts) => offers.push(offer_of(&pool, &facts, wish)),
+                        Err(error) => refusals.push(error),
+                    }
+                }
+            }
+            for error in &refusals {
+                tracing::warn!(error = %error.one_line(), "a host is left out");
+            }
+            match refusals.into_iter().next() {
+                // Whoever names the pool wants to know why it is not used.
+                Some(error) if named && offers.is_empty() => Err(error.into()),
+                _ => {
+                    offers.sort_by(|a, b| b.vcpus.total_cmp(&a.vcpus));
+                    offers.dedup();
+                    Ok(offers)
+                }
+            }
+        })
+    }
+
+    fn accelerators(&self) -> BoxFuture<'_, CloudResult<BTreeMap<String, Vec<f64>>>> {
+        Box::pin(async move {
+            let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+            let hosts: Vec<Address> = self.pools()?.into_values().flatten().collect();
+            for (_, facts) in self.look(&hosts).await {
+                let Ok(facts) = facts else { continue };
+                for (name, counts) in facts.machine.quantities() {
+                    let known = all.entry(name).or_default();
+                    known.extend(counts);
+                    known.sort_by(f64::total_cmp);
+                    known.dedup();
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>> {
+        Box::pin(self.make(set))
+    }
+
+    fn bootstrap<'a>(
+        &'a self,
+        set: &'a NodeSet,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            let (name, _) = parts(instance);
+            let ask = Ask::Start {
+                node: NodeName {
+                    set: set.name.clone(),
+                    rank: instance.rank,
+                },
+            };
+            let host = self.named(&self.pools()?, name).await?;
+            host.ask::<Value>(&ask, START).await?;
+            Ok(())
+        })
+    }
+
+    fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            Ok(self
+                .each(&set.name, |node| Ask::Stop { node }, STOP)
+                .await?)
+        })
+    }
+
+    fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            let remove = |node: NodeName| Ask::Remove { set: node.set };
+            self.each(&set.name, remove, STOP).await?;
+            self.inner.placements.remove(&set.name)?;
+            Ok(())
+        })
+    }
+
+    fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
+        Box::pin(async move {
+            let Some(placement) = self.inner.placements.read(&set.name)? else {
+                return Ok(vec![Observed::Gone; set.count as usize]);
+            };
+            let pools = self.pools()?;
+            let looks = (0..set.count).map(NodeRank).map(|rank| {
+                let (pools, name) = (&pools, placement.host(rank));
+                async move {
+                    let Some(name) = name else {
+                        return Ok(Observed::Gone);
+                    };
+                    let host = self.named(pools, name).await?;
+                    let facts: Facts = host.ask(&Ask::Facts, LOOK).await?;
+                    let tenant = facts
+                        .tenants
+                        .into_iter()
+                        .find(|t| t.node.set == set.name && t.node.rank == rank);
+                    Ok(tenant.map_or(Observed::Gone, |t| t.standing))
+                }
+            });
+            join_all(looks).await.into_iter().collect()
+        })
+    }
+
+    fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>> {
+        Box::pin(async move { Ok(self.inner.placements.sets()?) })
+    }
+
+    fn transport(&self, instance: &Instance) -> Arc<dyn Transport> {
+        let (name, set) = parts(instance);
+        Arc::new(Agent {
+            cloud: self.clone(),
+            host: name.to_owned(),
+            node: NodeName {
+                set: set.to_owned(),
+                rank: instance.rank,
+            },
+        })
+    }
+}
+
+/// The agent of a node on a host.
+struct Agent {
+    /// Knows the way to the host, which the user may change.
+    cloud: Ssh,
+    /// The host.
+    host: String,
+    /// The node.
+    node: NodeName,
+}
+
+impl Transport for Agent {
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            let pools = self.cloud.pools()?;
+            let host = self.cloud.named(&pools, &self.host).await?;
+            host.open_agent(&self.node).await
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent on host `{}`", self.host)
+    }
+}
+
+/// The host and the set in the id of an instance.
+fn parts(instance: &Instance) -> (&str, &str) {
+    let mut parts = instance.id.split('/');
+    (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    )
+}
