@@ -33,9 +33,10 @@ pub(super) fn announce(store: &Path, endpoints: &[String]) -> Result<()> {
         pid: rustix::process::getpid().as_raw_pid(),
         endpoints: endpoints.to_vec(),
     };
-    let bytes = serde_json::to_vec(&holder)
-        .map_err(|e| Error::internal("write the store's side file", &e))?;
-    sys::fs::write_atomic(&path(store), &bytes, 0o600)
+    let doing = "write the store's side file";
+    let bytes = serde_json::to_vec(&holder).map_err(|e| Error::internal(doing, &e))?;
+    // In place and without waiting for the disk: half of it is as good as none, and nothing is left of a crash.
+    sys::fs::write_in_place(&path(store), &bytes).map_err(|e| Error::io(doing, &e))
 }
 
 /// Removes the side file.

@@ -46,6 +46,17 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Writes a file, readable by its owner only, that nobody misses when a crash cuts it.
+pub(crate) fn write_in_place(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(bytes)
+}
+
 /// Opens a log for appending, readable by its owner only.
 pub(crate) fn open_append(path: &Path) -> Result<File> {
     OpenOptions::new()

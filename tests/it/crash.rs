@@ -190,26 +190,34 @@ fn strike(world: &World, dice: &mut Dice, mut submission: Submission) -> Submiss
     submission
 }
 
-/// Waits until every acknowledged request and every job but the talker has ended.
+/// The requests that have not ended.
+fn unfinished(world: &World) -> Vec<String> {
+    let open = world
+        .sky(&["api", "status", "-o", "json", "-l", "all"])
+        .ok()
+        .json();
+    open.as_array()
+        .into_iter()
+        .flatten()
+        .filter(|r| r["name"] != "sky.logs")
+        .map(|r| format!("{} {} {}", r["request_id"], r["name"], r["status"]))
+        .collect()
+}
+
+/// Waits until every acknowledged request and every job but the talker has ended. However long the backlog is: it must
+/// go on getting shorter.
 fn settle(world: &World, acknowledged: &BTreeMap<String, String>) {
-    wait_until("every request has ended", || {
-        let open = world
-            .sky(&["api", "status", "-o", "json", "-l", "all"])
-            .ok()
-            .json();
-        let open: Vec<_> = open
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|r| r["name"] != "sky.logs")
-            .map(|r| format!("{} {} {}", r["request_id"], r["name"], r["status"]))
-            .collect();
-        if open.is_empty() {
-            Ok(())
-        } else {
-            Err(open.join(", "))
-        }
-    });
+    let mut left = unfinished(world);
+    while !left.is_empty() {
+        left = wait_until("another request has ended", || {
+            let now = unfinished(world);
+            if now.len() < left.len() {
+                Ok(now)
+            } else {
+                Err(now.join(", "))
+            }
+        });
+    }
     wait_until("every job has ended", || {
         let ran = world.sky(&["queue", "demo", "-s"]).ok();
         let open = ran
