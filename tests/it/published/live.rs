@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use crate::python::{SKYPILOT, python_env};
 use crate::world::{Ran, World, free_port, kill, wait_until};
 
-/// A published server and a home for our commands. The world's end is that of its workers.
+/// A published server and a home for our commands. Its process group dies with it.
 struct Published {
     world: World,
     url: String,
@@ -18,8 +19,10 @@ struct Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // Its workers end with the world.
-        self.server.kill().ok();
+        // Its workers give themselves a title, which hides the world's directory: they are known by their group.
+        let group = format!("-{}", self.server.id());
+        let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
+        assert!(killed.is_ok(), "kill cannot be run");
         self.server.wait().ok();
     }
 }
@@ -48,6 +51,7 @@ impl Published {
             .env("SKYPILOT_API_SERVER_LOCAL_PORT", port.to_string())
             .env("SKYPILOT_DISABLE_USAGE_COLLECTION", "1")
             .current_dir(&home)
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(copy)
