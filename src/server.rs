@@ -21,6 +21,7 @@ mod extract;
 mod gate;
 mod identity;
 mod job_tail;
+mod log;
 mod metrics;
 mod page;
 mod published;
@@ -62,7 +63,7 @@ pub(crate) fn serve(rest: &[OsString]) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    startup::log_to_stderr();
+    log::begin(args.log_file().as_deref());
     raise_open_files();
     let reporter = Reporter::new(args.ready_fd);
     match run(&args, reporter) {

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -32,13 +33,6 @@ pub(crate) enum Standing {
     /// More may come.
     Open(Outcome),
     /// All that will ever be written is in the file.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the server follows only its own log, which never ends"
-        )
-    )]
     Finished(Outcome),
 }
 
@@ -129,6 +123,7 @@ impl Tails {
     pub(crate) fn follow(&self, path: &Path, standing: AskStanding) -> FileTail {
         let mut files = lock(&self.hub.files);
         let known = files.by_path.get(path).and_then(Weak::upgrade);
+        let known = known.filter(|tailed| tailed.is_current());
         let tailed = known.unwrap_or_else(|| {
             let tailed = Arc::new(Tailed {
                 path: path.to_path_buf(),
@@ -196,6 +191,14 @@ fn wake(watch: &WatchDescriptor, mask: EventMask, hub: &Hub) {
 }
 
 impl Tailed {
+    /// Returns whether what is open is still what the path names: a log can be put aside for a new one.
+    fn is_current(&self) -> bool {
+        let opened = lock(&self.opened);
+        let own = opened.as_ref().map(|opened| opened.file.metadata());
+        let Some(Ok(own)) = own else { return true };
+        std::fs::metadata(&self.path).is_ok_and(|there| is_same(&own, &there))
+    }
+
     /// Returns the file, opened and watched at the first call at which it exists.
     fn file(self: &Arc<Self>) -> Result<Option<Arc<File>>> {
         let mut opened = lock(&self.opened);
@@ -273,6 +276,11 @@ impl Drop for Tailed {
             drop(lock(&hub.watches).remove(watch));
         }
     }
+}
+
+/// Returns whether two descriptions are of one file.
+pub(crate) fn is_same(a: &std::fs::Metadata, b: &std::fs::Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
 /// The error of a follower that outlives its hub.

@@ -8,6 +8,7 @@ use clap::Parser;
 
 use crate::api::versions::DEFAULT_PORT;
 use crate::sys::env;
+use crate::sys::paths::Paths;
 
 /// Runs the API server in the foreground.
 #[derive(Debug, Clone, Parser)]
@@ -60,6 +61,12 @@ impl Args {
     pub(crate) fn parse_from_rest(rest: &[OsString]) -> Result<Self, clap::Error> {
         let name = OsString::from("sky __serve");
         Self::try_parse_from(std::iter::once(&name).chain(rest))
+    }
+
+    /// Returns the file that it logs to; none when it was started by hand.
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        self.ready_fd?;
+        Some(Paths::of_user(self.state_dir.as_deref()).server_log())
     }
 
     /// Returns the TCP addresses: those given, else loopback on the local port.

@@ -12,7 +12,7 @@ use crate::api::requests::StreamQuery;
 use crate::base::ids::{RequestId, clip};
 use crate::base::{Error, Kind, Result};
 use crate::http::stream::Source;
-use crate::http::tail::Standing;
+use crate::http::tail::{Standing, is_same};
 use crate::requests::ListQuery;
 
 /// The one file that has a name.
@@ -97,13 +97,18 @@ fn server_log(app: &App, visitor: &Visitor, path: &str) -> Result<Found> {
         )
         .hint(format!("logs of jobs are collected under {CLIENTS}")));
     }
-    if !app.server_log.exists() {
+    let Ok(begun) = std::fs::metadata(&app.server_log) else {
         return Err(Error::new(
             Kind::NotFound,
             "this server writes its log to the terminal that it was started in",
         ));
-    }
-    let standing = || Standing::Open(Outcome::File);
+    };
+    let path = app.server_log.clone();
+    // A file that was full has been put aside: then all of it is written.
+    let standing = move || match std::fs::metadata(&path) {
+        Ok(now) if is_same(&begun, &now) => Standing::Open(Outcome::File),
+        Ok(_) | Err(_) => Standing::Finished(Outcome::File),
+    };
     let tail = app
         .tails
         .follow(&app.server_log, std::sync::Arc::new(standing));

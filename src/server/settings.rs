@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::log::DEFAULT_LIMIT;
 use super::uploads::Limits;
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
@@ -42,6 +43,8 @@ pub(super) struct Settings {
     pub(super) requests: requests::Options,
     /// How much of an upload is accepted.
     pub(super) uploads: Limits,
+    /// The most bytes of the log, and of the one before it.
+    pub(super) log_bytes: u64,
     /// What the operator should know.
     pub(super) notes: Vec<String>,
 }
@@ -90,6 +93,12 @@ impl Settings {
             allowed_clouds: file.allowed_clouds()?,
             requests,
             uploads: limits(file.bytes("max_upload_bytes")?.unwrap_or(UPLOAD_LIMIT)),
+            log_bytes: match file.bytes("daemon_log_max_bytes")? {
+                // As in SkyPilot: no limit.
+                Some(0) => u64::MAX,
+                Some(bytes) => bytes,
+                None => DEFAULT_LIMIT,
+            },
             notes: file.notes(),
         })
     }
@@ -249,6 +258,7 @@ mod tests {
         assert_eq!(settings.requests.short, defaults.short);
         assert_eq!(settings.requests.retention.age, defaults.retention.age);
         assert_eq!(settings.uploads.archive, UPLOAD_LIMIT);
+        assert_eq!(settings.log_bytes, DEFAULT_LIMIT);
         assert!(settings.notes.is_empty());
     }
 
@@ -257,7 +267,7 @@ mod tests {
         let settings = read(
             "allowed_clouds: [AWS, Local]\napi_server:\n  requests_retention_hours: 1.5\n  \
              requests_retention_bytes: 1000\n  max_short_requests: 3\n  max_long_requests: 4\n  \
-             max_pending_requests: 5\n  max_upload_bytes: 6\nrbac: {default_role: user}\n",
+             max_pending_requests: 5\n  max_upload_bytes: 6\n  daemon_log_max_bytes: 7\nrbac: {default_role: user}\n",
         )
         .expect("valid");
         assert_eq!(settings.allowed_clouds, Some(vec![CloudId::Local]));
@@ -267,6 +277,7 @@ mod tests {
         let lanes = (requests.short, requests.long, requests.max_pending);
         assert_eq!(lanes, (3, 4, 5));
         assert_eq!(settings.uploads.archive, 6);
+        assert_eq!(settings.log_bytes, 7);
         assert_eq!(
             settings.notes,
             ["/s/config.yaml: this release does not obey `rbac`"]

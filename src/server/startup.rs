@@ -3,7 +3,6 @@
 //! The lock on the store comes first: it is what makes a server the only one on its state, so whatever follows may assume
 //! to be alone (a socket that is there was left behind).
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing_subscriber::EnvFilter;
 
 use super::accounts::Directory;
 use super::app::{App, Parts};
@@ -23,7 +21,7 @@ use super::metrics::Metrics;
 use super::seal::Sealer;
 use super::settings::Settings;
 use super::uploads::Blobs;
-use super::{identity, routes, single};
+use super::{identity, log, routes, single};
 use crate::api::versions::VERSION;
 use crate::base::Result;
 use crate::base::cx::Caller;
@@ -38,7 +36,7 @@ use crate::store::{self, Db};
 use crate::sys::fs::ensure_private_dir;
 use crate::sys::paths::Paths;
 use crate::sys::ready::Reporter;
-use crate::sys::{env, signals};
+use crate::sys::signals;
 
 /// How long running requests may take to reach their next step: they are resumed by the next start.
 const DRAIN_REQUESTS: Duration = Duration::from_secs(2);
@@ -72,18 +70,6 @@ pub(crate) struct Running {
     stop: CancellationToken,
 }
 
-/// Writes the log of this program to standard error: the terminal, or the file that the starter put there.
-pub(crate) fn log_to_stderr() {
-    let filter = env::var("SKY_LOG").unwrap_or_else(|| "info".to_owned());
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && env::var("NO_COLOR").is_none())
-        .with_target(false);
-    // Fails only where a logger is set already, as in tests.
-    drop(subscriber.try_init());
-}
-
 /// Opens everything, takes up what the last run left, and listens.
 pub(crate) async fn start(args: &Args) -> Result<Running> {
     let signals = signals::watch()?;
@@ -91,6 +77,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
     ensure_private_dir(paths.state())?;
     single::become_the_only_one(paths.state())?;
     let settings = Settings::load(&paths)?;
+    log::limit(settings.log_bytes);
     let db = Db::open(&paths.store(), store::Options::default())?;
     let stop = CancellationToken::new();
     let socket = args.socket.clone().unwrap_or_else(|| paths.socket());
@@ -103,18 +90,13 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
     notes.extend(settings.notes.iter().cloned());
     let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref());
     let clusters = Clusters::new(db.clone(), clouds, stop.clone());
-    // By hand it logs to the terminal, and the file is an old one.
-    let detached = args.ready_fd.is_some();
     let parts = Opening {
         paths: &paths,
         settings: &settings,
         db: &db,
         clusters: &clusters,
-        server_log: if detached {
-            paths.server_log()
-        } else {
-            PathBuf::new()
-        },
+        // By hand it logs to the terminal, and a file that is there is an old one.
+        server_log: args.log_file().unwrap_or_default(),
         own: identity::own(&paths)?,
     };
     let app = parts.open(signals.asked().child_token()).await?;

@@ -1,5 +1,6 @@
 //! The only door to the operating system: environment, paths, files, locks, processes, signals.
 
+pub(crate) mod bounded_log;
 pub(crate) mod env;
 pub(crate) mod fs;
 pub(crate) mod limits;

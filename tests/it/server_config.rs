@@ -1,8 +1,10 @@
 //! The server's configuration file: what it says holds, and a mistake in it is told at the start.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
-use crate::world::{World, wait_for};
+use crate::world::{World, wait_for, wait_until};
 
 /// Writes the server's file.
 fn configure(world: &World, text: &str) {
@@ -110,4 +112,39 @@ fn without_a_file_of_its_own_the_server_reads_that_of_its_account() {
     stop(&world);
     configure(&world, "");
     world.sky(&["launch", "-y", "-c", "demo", "true"]).ok();
+}
+
+#[test]
+fn the_servers_log_stays_below_its_limit() {
+    const LIMIT: u64 = 5_000;
+    let world = World::new().env("SKY_LOG", "debug");
+    configure(
+        &world,
+        &format!("api_server: {{daemon_log_max_bytes: {LIMIT}}}\n"),
+    );
+    world.sky(&["api", "start"]).ok();
+    let log = world.state().join("server.log");
+    let aside = world.state().join("server.log.1");
+    // A follower sees its file to the end and is not left waiting when the next one begins.
+    let follower = world.spawn(&["api", "logs", "--server-logs"]);
+    let mut sent = 0;
+    wait_until("several files were full", || {
+        // At this level, each broken connection is a line.
+        let mut stream = TcpStream::connect(("127.0.0.1", world.port())).expect("it listens");
+        stream.write_all(b"nonsense\r\n\r\n").expect("sent");
+        stream.read_to_end(&mut Vec::new()).expect("it closes");
+        sent += 1;
+        let sizes = [&log, &aside].map(|path| fs::metadata(path).map_or(0, |m| m.len()));
+        assert!(sizes.iter().all(|size| *size <= LIMIT), "{sizes:?}");
+        if sizes[1] > 0 && sent >= 200 {
+            Ok(())
+        } else {
+            Err(format!("{sizes:?}"))
+        }
+    });
+    let seen = world.finish(follower).ok();
+    assert!(seen.stdout.contains("the server is ready"), "{seen:?}");
+    let server = world.server_pid().expect("a server");
+    let stderr = fs::read_link(format!("/proc/{server}/fd/2")).expect("it is open");
+    assert_eq!(stderr, log, "panics go to the file of today");
 }
