@@ -215,15 +215,19 @@ fn listings_are_plain_in_pipes_and_nothing_but_json_with_o_json() {
         ("gpus list H100", 1),
         ("api status", 0),
         ("api status -a", 0),
+        ("api status 00000000", 1),
         ("api info", 0),
     ] {
         is_plain(line, &sky(&world, line).expect_code(code));
         let json = format!("{line} -o json");
         let ran = sky(&world, &json);
-        // What is wrong is said on stderr; stdout is JSON, or empty when nothing could be listed.
-        if code == 0 || !ran.stdout.is_empty() {
+        // One rule: what is on stdout is the whole answer, so with an error nothing is there.
+        if code == 0 {
             let parsed = ran.json();
             assert!(parsed.is_array() || parsed.is_object(), "{json}");
+        } else {
+            assert_eq!(ran.stdout, "", "{json}");
+            assert!(ran.stderr.starts_with("Error: "), "{json}: {}", ran.stderr);
         }
         is_plain(&json, &ran.expect_code(code));
     }
@@ -235,6 +239,12 @@ fn listings_are_plain_in_pipes_and_nothing_but_json_with_o_json() {
     assert_eq!(queue[0]["cluster"], "demo");
     let info = sky(&world, "api info -o json").json();
     assert_eq!(info["endpoint"], world.url());
+    // A part of what was asked for is not the answer either.
+    for line in ["status demo nosuch", "queue demo nosuch"] {
+        let ran = sky(&world, &format!("{line} -o json")).expect_code(1);
+        assert_eq!(ran.stdout, "", "{line}");
+        assert!(ran.stderr.contains("nosuch"), "{line}: {}", ran.stderr);
+    }
     sky(&world, "queue demo -s")
         .ok()
         .shows("No unfinished jobs.");

@@ -91,16 +91,18 @@ pub(super) async fn status(app: &App, args: StatusArgs) -> Outcome {
     let found = session
         .patiently(Repeat::Always, || session.calls.list(&query))
         .await?;
+    let unknown = |id: &&String| !found.iter().any(|r| r.request_id.starts_with(id.as_str()));
+    let unknown = args.ids.iter().find(unknown);
+    if !args.output.is_json() {
+        show(app, &args, &found);
+    }
+    if let Some(id) = unknown {
+        let what = format!("there is no request whose id begins with `{}`", clip(id));
+        return Err(Error::new(Kind::NotFound, what).into());
+    }
     if args.output.is_json() {
         let shown: Vec<Value> = found.iter().map(json).collect();
         app.ui.out_json(&shown)?;
-    } else {
-        show(app, &args, &found);
-    }
-    let unknown = |id: &&String| !found.iter().any(|r| r.request_id.starts_with(id.as_str()));
-    if let Some(id) = args.ids.iter().find(unknown) {
-        let what = format!("there is no request whose id begins with `{}`", clip(id));
-        return Err(Error::new(Kind::NotFound, what).into());
     }
     Ok(Exit::Success)
 }

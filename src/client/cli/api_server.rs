@@ -187,7 +187,14 @@ pub(super) async fn info(app: &App, args: InfoArgs) -> Outcome {
     let health = Calls::new(&target, &identity)?.health().await;
     let ui = &app.ui;
     if args.output.is_json() {
-        let health = health.ok();
+        let health = match health {
+            Ok(health) => Some(health),
+            Err(error) if error.kind() == Kind::Unreachable && target.local => None,
+            Err(error) if error.kind() == Kind::Unauthenticated => {
+                return Err(refused(error, &target).into());
+            }
+            Err(error) => return Err(error.into()),
+        };
         ui.out_json(&json!({
             "client_version": VERSION,
             "endpoint": target.url,

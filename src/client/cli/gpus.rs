@@ -92,16 +92,15 @@ async fn list(app: &App, args: ListArgs) -> Outcome {
     };
     if let Some(name) = name {
         let found: BTreeMap<String, Vec<Row>> = session.ask("/list_accelerators", &body).await?;
-        if args.output.is_json() {
-            app.ui.out_json(&found)?;
-        }
         if found.is_empty() {
             let what = format!("no enabled infra offers the accelerator `{name}`");
             return Err(Error::new(Kind::NotFound, what)
                 .hint("sky gpus list")
                 .into());
         }
-        if !args.output.is_json() {
+        if args.output.is_json() {
+            app.ui.out_json(&found)?;
+        } else {
             app.ui.out(
                 offers(found)
                     .render(app.ui.out_colors())

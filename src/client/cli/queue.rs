@@ -10,6 +10,7 @@ use super::{App, help, many};
 use crate::api::bodies::{QueueBody, Refresh};
 use crate::api::records::JobRecord;
 use crate::api::status::ClusterStatus;
+use crate::base::Result;
 use crate::base::clock::Moment;
 use crate::base::ids::ClusterName;
 use crate::client::completion;
@@ -46,6 +47,15 @@ struct Listed<'a> {
     job: &'a JobRecord,
 }
 
+/// Prints the jobs of all clusters in one list.
+fn print_json(app: &App, listed: &[(&String, Vec<JobRecord>)]) -> Result<()> {
+    let all: Vec<Listed<'_>> = listed
+        .iter()
+        .flat_map(|(cluster, jobs)| jobs.iter().map(|job| Listed { cluster, job }))
+        .collect();
+    app.ui.out_json(&all)
+}
+
 /// Runs the command.
 pub(super) async fn run(app: &App, args: QueueArgs) -> Outcome {
     for name in &args.clusters {
@@ -76,16 +86,10 @@ pub(super) async fn run(app: &App, args: QueueArgs) -> Outcome {
         }
     }
     if args.output.is_json() {
-        let all: Vec<Listed<'_>> = listed
-            .iter()
-            .flat_map(|(cluster, jobs)| {
-                jobs.iter().map(|job| Listed {
-                    cluster: cluster.as_str(),
-                    job,
-                })
-            })
-            .collect();
-        app.ui.out_json(&all)?;
+        if exit != Exit::Success {
+            return Ok(exit);
+        }
+        print_json(app, &listed)?;
         return Ok(exit);
     }
     for (i, (name, jobs)) in listed.iter().enumerate() {

@@ -105,12 +105,14 @@ pub(super) async fn run(app: &App, args: StatusArgs) -> Outcome {
     let mut found = many::list(&session, names, everybody, refresh).await?;
     app.ui.end_spin();
     found.sort_by_key(|record| std::cmp::Reverse(record.launched_at));
+    let all = many::demand_all(&args.clusters, &found);
     if args.output.is_json() {
+        all?;
         print_json(app, &found)?;
-    } else {
-        show(app, &session, &args, &found).await?;
+        return Ok(Exit::Success);
     }
-    many::demand_all(&args.clusters, &found)?;
+    show(app, &session, &args, &found).await?;
+    all?;
     Ok(Exit::Success)
 }
 
