@@ -164,6 +164,17 @@ impl Cloud for Local {
         })
     }
 
+    fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            let dir = self.root.join(name);
+            for node in node::nodes_in(&dir)? {
+                node.stop(&self.reapers).await?;
+            }
+            node::remove_set(self.root.clone(), name.to_owned()).await?;
+            Ok(())
+        })
+    }
+
     fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
         Box::pin(async move { Ok(self.nodes(set).iter().map(Node::observe).collect()) })
     }

@@ -183,6 +183,9 @@ pub(crate) trait Cloud: Send + Sync {
     /// Removes the machines and their disks; returns normally when the cloud says that they are gone.
     fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;
 
+    /// Removes machines of which nothing but the name of their set is known; returns normally when they are gone.
+    fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>>;
+
     /// Returns how each machine stands, by rank.
     fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>>;
 

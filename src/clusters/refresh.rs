@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{Cluster, Clusters, Event, State};
 use crate::base::Result;
-use crate::clouds::Observed;
+use crate::clouds::{CloudId, Observed};
 
 /// How long a node's agent may take to answer before it counts as not answering.
 const AGENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -114,15 +114,26 @@ impl Clusters {
     }
 
     /// Returns sets of machines that exist and that no record names: cloud and name.
-    pub(crate) async fn strays(&self) -> Result<Vec<(&'static str, String)>> {
-        let known: Vec<String> = self.list().await?.into_iter().map(|c| c.set.name).collect();
-        let mut strays = Vec::new();
+    pub(crate) async fn strays(&self) -> Result<Vec<(CloudId, String)>> {
+        let mut owned = Vec::new();
         for cloud in self.clouds().iter() {
-            let owned = cloud.owned().await?;
-            let unknown = owned.into_iter().filter(|name| !known.contains(name));
-            strays.extend(unknown.map(|name| (cloud.id().display_name(), name)));
+            let names = cloud.owned().await?;
+            owned.extend(names.into_iter().map(|name| (cloud.id(), name)));
         }
-        Ok(strays)
+        // The records after the machines: one is stored before the machines of its cluster are made.
+        let known: Vec<String> = self.list().await?.into_iter().map(|c| c.set.name).collect();
+        owned.retain(|(_, name)| !known.contains(name));
+        Ok(owned)
+    }
+
+    /// Removes the machines of this name, if they exist and no record names them; returns where they were.
+    pub(crate) async fn remove_stray(&self, name: &str) -> Result<Option<CloudId>> {
+        let strays = self.strays().await?;
+        let Some((cloud, _)) = strays.into_iter().find(|(_, stray)| stray == name) else {
+            return Ok(None);
+        };
+        self.clouds().get(cloud).terminate_stray(name).await?;
+        Ok(Some(cloud))
     }
 }
 

@@ -17,7 +17,7 @@ mod program;
 pub(crate) mod protocol;
 mod share;
 
-pub(crate) use place::{Node, remove_set, sets};
+pub(crate) use place::{Node, nodes_in, remove_set, sets};
 pub(crate) use program::run;
 
 use serde::{Deserialize, Serialize};

@@ -225,14 +225,27 @@ pub(crate) async fn remove_set(root: PathBuf, name: String) -> Result<()> {
 
 /// Lists the sets that exist.
 pub(crate) fn sets(root: &Path) -> Result<Vec<String>> {
-    let entries = match std::fs::read_dir(root) {
+    let mut names = names_in(root)?;
+    names.retain(|name| !name.starts_with('.'));
+    Ok(names)
+}
+
+/// Lists the nodes that a set's directory holds.
+pub(crate) fn nodes_in(set_dir: &Path) -> Result<Vec<Node>> {
+    let ranks = names_in(set_dir)?.into_iter();
+    let ranks = ranks.filter_map(|name| name.parse().ok().map(NodeRank));
+    Ok(ranks.map(|rank| Node::new(set_dir, rank)).collect())
+}
+
+/// Lists what is in a directory; nothing when it does not exist.
+fn names_in(dir: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io(format!("list `{}`", root.display()), &e)),
+        Err(e) => return Err(Error::io(format!("list `{}`", dir.display()), &e)),
     };
     Ok(entries
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !name.starts_with('.'))
         .collect())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Ops;
 use crate::api::agent::CancelJobs;
 use crate::api::bodies::StopBody;
-use crate::base::cx::Cx;
+use crate::base::cx::{Cx, Role};
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
 use crate::clusters::{Cluster, State};
@@ -23,7 +23,10 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StopBody) -> Result<Value> {
         if removed_meanwhile(ops, cx, &name).await? {
             return Ok(Value::Null);
         }
-        return ops.clusters.get(&name).await.map(|_| Value::Null);
+        if body.purge && removed_stray(ops, cx, &name).await? {
+            return Ok(Value::Null);
+        }
+        return Err(never_made(ops, &name).await);
     };
     cx.spinner(format!("[bold cyan]Terminating cluster {name}[/]"));
     if !body.purge {
@@ -32,6 +35,21 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StopBody) -> Result<Value> {
     ops.clusters.terminate(&cluster, false, body.purge).await?;
     cx.end_spinner();
     Ok(Value::Null)
+}
+
+/// The error for a cluster that does not exist. Whatever was asked of it was cancelled when this request came in.
+async fn never_made(ops: &Ops, name: &ClusterName) -> Error {
+    match ops.clusters.get(name).await {
+        Err(error) => error.hint(format!(
+            "launches of it that had not finished are cancelled: sky api status -a --cluster {name}"
+        )),
+        // Nobody makes it while this request has its turn.
+        Ok(_) => Error::new(
+            Kind::Conflict,
+            format!("cluster `{name}` was made just now"),
+        )
+        .hint(format!("try again: sky down {name}")),
+    }
 }
 
 /// Whether a cluster of this name was removed after this request was made.
@@ -43,6 +61,22 @@ async fn removed_meanwhile(ops: &Ops, cx: &Cx, name: &ClusterName) -> Result<boo
         .await?
         .iter()
         .any(|b| b.cluster.name == *name && b.removed_at >= asked))
+}
+
+/// Whether machines of this name that no cluster owned were there, and are gone now.
+async fn removed_stray(ops: &Ops, cx: &Cx, name: &ClusterName) -> Result<bool> {
+    // Nobody knows whose they were.
+    if cx.caller().role != Role::Admin {
+        return Ok(false);
+    }
+    let Some(cloud) = ops.clusters.remove_stray(name.as_str()).await? else {
+        return Ok(false);
+    };
+    cx.line(format!(
+        "Removed machines on {} that belonged to no cluster: {name}",
+        cloud.display_name()
+    ));
+    Ok(true)
 }
 
 /// With `graceful`: cancels the jobs and waits until their processes have ended by themselves.

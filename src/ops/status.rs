@@ -73,7 +73,8 @@ fn matchers(names: &[String]) -> Result<Vec<GlobMatcher>> {
 async fn show_strays(ops: &Ops, cx: &Cx) -> Result<()> {
     for (cloud, name) in ops.clusters.strays().await? {
         cx.line(format!(
-            "Machines on {cloud} that belong to no cluster: {name}"
+            "Machines on {} that belong to no cluster: {name} (remove them: sky down --purge {name})",
+            cloud.display_name()
         ));
     }
     Ok(())

@@ -346,6 +346,25 @@ fn down_and_stop_first_cancel_what_is_asked_of_their_cluster() {
     wait_status(&world, &behind, &["CANCELLED"]);
 }
 
+#[test]
+fn a_raw_down_of_a_cluster_that_was_never_made_cancels_first_and_says_so() {
+    let world = World::new();
+    let parked = park(&world);
+    let body = json!({"cluster_name": "stuck"});
+    let (status, id, text) = Line::open(&world).post("/down", &body);
+    assert_eq!(status, 200, "{text}");
+    let id = id.expect("an id");
+    world
+        .sky(&["api", "get", &id])
+        .expect_code(1)
+        .shows("cluster `stuck` does not exist")
+        .shows("launches of it that had not finished are cancelled");
+    // The answer comes last: the launch is over by then.
+    let found = request(&world, &parked);
+    assert_eq!(found["status"], "CANCELLED", "{found}");
+    assert_eq!(request(&world, &id)["status"], "FAILED");
+}
+
 /// Lets stopped agents go on after a while.
 struct Waker(Child);
 

@@ -9,7 +9,7 @@ use redb::ReadableTable as _;
 
 use crate::agent::node::Node;
 use crate::cancel::{submitted, wait_status};
-use crate::world::{World, sky_binary, wait_until};
+use crate::world::{World, sky_binary, wait_for, wait_until};
 
 /// A world whose server was used and stopped.
 fn used() -> World {
@@ -122,6 +122,45 @@ fn a_damaged_store_is_refused_untouched_with_a_way_out() {
     world.sky(&["status"]).expect_code(1);
     fs::rename(&store, world.state().join("store.redb.damaged")).expect("moved");
     world.sky(&["status"]).ok().shows("No existing clusters.");
+}
+
+#[test]
+fn machines_without_a_cluster_are_named_and_removed() {
+    let world = World::new();
+    let mark = world.cwd().join("mark");
+    let job = format!("echo here > {}; sleep 1000", mark.display());
+    world.sky(&["launch", "-y", "-d", "-c", "demo", &job]).ok();
+    wait_for("the job runs", || mark.exists());
+    world.sky(&["api", "stop"]).ok();
+    wait_for("the server is gone", || world.server_pid().is_none());
+    fs::remove_file(world.state().join("store.redb")).expect("it was there");
+    // The new server knows nothing of the cluster.
+    world.sky(&["status", "-r"]).ok();
+    let set = fs::read_dir(world.state().join("local"))
+        .expect("nodes")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .find(|name| !name.starts_with('.'))
+        .expect("the machines are there");
+    assert!(set.starts_with("demo-"), "{set}");
+    // Without the flag a name that is no cluster's stays a mistake, and so does one that is nothing at all.
+    world
+        .sky(&["down", "-y", &set])
+        .expect_code(1)
+        .shows("not found");
+    world
+        .sky(&["down", "-y", "--purge", "nosuch"])
+        .expect_code(1)
+        .shows("cluster `nosuch` does not exist");
+    world
+        .sky(&["down", "-y", "--purge", &set])
+        .ok()
+        .shows("Removed machines on Local that belonged to no cluster");
+    let left = world.processes();
+    let is_ours =
+        |(_, line): &&(u32, String)| line.contains("__agent") || line.contains("sleep 1000");
+    assert!(left.iter().find(is_ours).is_none(), "{left:?}");
+    assert!(!world.state().join("local").join(&set).exists());
 }
 
 #[test]

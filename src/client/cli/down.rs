@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::{AsyncArgs, ClustersArgs, ConfigArgs, YesArgs};
-use super::many::{self, Verb, counted};
+use super::many::{self, Meant, Missing, Verb, counted};
 use super::{App, help};
 use crate::api::bodies::StopBody;
 use crate::client::exit::Outcome;
@@ -14,7 +14,7 @@ use crate::client::exit::Outcome;
 pub(crate) struct DownArgs {
     #[command(flatten)]
     clusters: ClustersArgs,
-    /// Forget a cluster although the infra refused to delete it
+    /// Forget a cluster although the infra refused to delete it; remove machines that no cluster owns
     #[arg(short, long)]
     purge: bool,
     /// Cancel jobs, and wait until their writes to buckets are done
@@ -40,11 +40,21 @@ pub(crate) struct DownArgs {
 pub(super) async fn run(app: &App, args: DownArgs) -> Outcome {
     many::some_named(&args.clusters, "down")?;
     let session = app.open(&args.config).await?;
-    let (found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "down").await?;
+    let how = if args.purge {
+        Missing::MayBeStray
+    } else {
+        Missing::IsError
+    };
+    let Meant {
+        found,
+        unmade,
+        strays,
+    } = many::resolve_with_unmade(&session, &args.clusters, "down", how).await?;
     let names: Vec<String> = found
         .into_iter()
         .map(|record| record.name)
         .chain(unmade.iter().cloned())
+        .chain(strays)
         .collect();
     let verb = Verb {
         path: "/down",

@@ -101,7 +101,8 @@ pub(super) const DOWN: &str = "Examples:
   sky down demo
   sky down 'dev-*' -y
   sky down -a
-  sky down demo --purge            forget it although the infra refuses";
+  sky down demo --purge            forget it although the infra refuses
+  sky down demo-1f2e3d4c --purge   remove machines that `sky status -r` found without a cluster";
 /// Examples of `sky check`.
 pub(super) const CHECK: &str = "Examples:
   sky check

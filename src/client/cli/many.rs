@@ -70,32 +70,58 @@ pub(super) async fn resolve(
     Ok(found)
 }
 
+/// What a name means that no cluster has, and no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A mistake.
+    IsError,
+    /// Perhaps machines that no cluster owns: the server knows.
+    MayBeStray,
+}
+
+/// What names and patterns mean.
+pub(super) struct Meant {
+    /// Clusters.
+    pub(super) found: Vec<ClusterRecord>,
+    /// Names of clusters that are only asked for.
+    pub(super) unmade: Vec<String>,
+    /// Names that may be those of machines without a cluster.
+    pub(super) strays: Vec<String>,
+}
+
 /// Finds the clusters that are to go or to rest: also names of which there is no cluster yet, but a launch that has
 /// not made it. The server cancels that first; whether a cluster was made by then is seen at the end.
 pub(super) async fn resolve_with_unmade(
     session: &Session,
     args: &ClustersArgs,
     command: &str,
-) -> Outcome<(Vec<ClusterRecord>, Vec<String>)> {
-    let found = candidates(session, args, command).await?;
-    let mut unmade = Vec::new();
+    how: Missing,
+) -> Outcome<Meant> {
+    let mut meant = Meant {
+        found: candidates(session, args, command).await?,
+        unmade: Vec::new(),
+        strays: Vec::new(),
+    };
     if args.all || args.all_users {
-        return Ok((found, unmade));
+        return Ok(meant);
     }
     let mut missing = Vec::new();
     for name in &args.clusters {
-        if found.iter().any(|record| matches(name, &record.name)) {
+        if meant.found.iter().any(|record| matches(name, &record.name)) {
             continue;
         }
-        if name.parse::<ClusterName>().is_ok() && is_asked_for(session, name).await? {
-            unmade.push(name.clone());
+        let is_name = name.parse::<ClusterName>().is_ok();
+        if is_name && is_asked_for(session, name).await? {
+            meant.unmade.push(name.clone());
+        } else if is_name && how == Missing::MayBeStray {
+            meant.strays.push(name.clone());
         } else {
             missing.push(name.clone());
         }
     }
-    demand_all(&missing, &found)?;
-    tell_foreign(session, &found);
-    Ok((found, unmade))
+    demand_all(&missing, &meant.found)?;
+    tell_foreign(session, &meant.found);
+    Ok(meant)
 }
 
 /// Returns whether an unfinished request concerns a cluster.

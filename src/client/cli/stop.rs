@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::{AsyncArgs, ClustersArgs, ConfigArgs, YesArgs};
-use super::many::{self, Verb, counted};
+use super::many::{self, Missing, Verb, counted};
 use super::{App, help};
 use crate::api::bodies::StopBody;
 use crate::api::status::ClusterStatus;
@@ -38,7 +38,9 @@ pub(crate) struct StopArgs {
 pub(super) async fn run(app: &App, args: StopArgs) -> Outcome {
     many::some_named(&args.clusters, "stop")?;
     let session = app.open(&args.config).await?;
-    let (mut found, unmade) = many::resolve_with_unmade(&session, &args.clusters, "stop").await?;
+    let meant =
+        many::resolve_with_unmade(&session, &args.clusters, "stop", Missing::IsError).await?;
+    let (mut found, unmade) = (meant.found, meant.unmade);
     if args.clusters.all || args.clusters.all_users {
         found.retain(|record| record.status != ClusterStatus::Stopped);
     }

@@ -481,10 +481,14 @@ impl Cloud for Ssh {
     }
 
     fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
+        self.terminate_stray(&set.name)
+    }
+
+    fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
             let remove = |node: NodeName| Ask::Remove { set: node.set };
-            self.each(&set.name, remove, STOP).await?;
-            self.inner.placements.remove(&set.name)?;
+            self.each(name, remove, STOP).await?;
+            self.inner.placements.remove(name)?;
             Ok(())
         })
     }
