@@ -22,6 +22,7 @@ mod gate;
 mod identity;
 mod job_tail;
 mod log;
+mod login;
 mod metrics;
 mod page;
 mod published;

@@ -151,6 +151,14 @@ body!(
     }
 );
 body!(
+    /// What is refused, whatever it asks for.
+    RefusedBody {
+        /// Whether the client comes back for the result of a stream.
+        #[serde(default)]
+        follow: Option<bool>,
+    }
+);
+body!(
     /// `/queue`.
     QueueBody {
         /// The cluster.

@@ -65,6 +65,7 @@ pub(crate) const RULES: &[Rule] = &[
     (Method::POST, "/download", Access::Read),
     (Method::GET, "/upload_v2/blob", Access::Write),
     (Method::POST, "/upload_v2", Access::Write),
+    (Method::POST, "/upload", Access::Write),
     // Infra.
     (Method::POST, "/check", Access::Write),
     (Method::GET, "/enabled_clouds", Access::Read),
@@ -72,6 +73,10 @@ pub(crate) const RULES: &[Rule] = &[
     (Method::GET, "/users/me/workspace", Access::Read),
     (Method::POST, "/list_accelerators", Access::Read),
     (Method::POST, "/list_accelerator_counts", Access::Read),
+    // Log-in with a browser.
+    (Method::GET, "/auth/authorize", Access::Open),
+    (Method::POST, "/api/v1/auth/authorize", Access::Read),
+    (Method::GET, "/api/v1/auth/token", Access::Open),
     // Users.
     (Method::GET, "/users", Access::Admin),
     (Method::POST, "/users/create", Access::Admin),
@@ -123,6 +128,44 @@ pub(crate) const RULES: &[Rule] = &[
     (Method::POST, "/serve/logs", Access::Read),
     (Method::POST, "/serve/terminate-replica", Access::Write),
     (Method::POST, "/serve/sync-down-logs", Access::Read),
+    (Method::POST, "/storage/delete", Access::Write),
+    (Method::POST, "/volumes/delete", Access::Write),
+    (Method::POST, "/local_up", Access::Write),
+    (Method::POST, "/local_down", Access::Write),
+    (Method::POST, "/kubernetes_label_gpus", Access::Write),
+    (Method::POST, "/kubernetes_node_info", Access::Read),
+    (
+        Method::POST,
+        "/realtime_kubernetes_gpu_availability",
+        Access::Read,
+    ),
+    (Method::POST, "/slurm_gpu_availability", Access::Read),
+    (Method::POST, "/slurm_node_info", Access::Read),
+    (Method::POST, "/slurm_cluster_names", Access::Read),
+    (Method::POST, "/cluster_events", Access::Read),
+    (Method::POST, "/ssh_node_pools/deploy", Access::Write),
+    (Method::POST, "/ssh_node_pools/down", Access::Write),
+    (Method::POST, "/ssh_node_pools/{name}/deploy", Access::Write),
+    (Method::POST, "/ssh_node_pools/{name}/down", Access::Write),
+    (Method::POST, "/workspaces/create", Access::Write),
+    (Method::POST, "/workspaces/update", Access::Write),
+    (Method::POST, "/workspaces/delete", Access::Write),
+    (Method::POST, "/workspaces/config", Access::Admin),
+    (Method::POST, "/recipes/list", Access::Read),
+    (Method::POST, "/recipes/get", Access::Read),
+    (Method::POST, "/recipes/create", Access::Write),
+    (Method::POST, "/recipes/delete", Access::Write),
+    (Method::POST, "/debug/dump_create", Access::Admin),
+    (Method::POST, "/volumes/apply", Access::Write),
+    (Method::POST, "/volumes/validate", Access::Read),
+    (Method::POST, "/ssh_node_pools", Access::Write),
+    (Method::POST, "/users/me/workspace", Access::Read),
+    (Method::GET, "/storage/ls", Access::Read),
+    (Method::GET, "/volumes", Access::Read),
+    (Method::GET, "/slurm_node_info", Access::Read),
+    (Method::GET, "/status_kubernetes", Access::Read),
+    (Method::GET, "/workspaces/config", Access::Admin),
+    (Method::GET, "/all_contexts", Access::Read),
 ];
 
 /// Returns what a route demands; `None` when it is not in the table.
@@ -149,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn only_health_is_open() {
+    fn only_health_and_log_in_are_open() {
         let open = RULES
             .iter()
             .filter(|(_, _, access)| *access == Access::Open);
         assert_eq!(
             open.map(|(_, path, _)| *path).collect::<Vec<_>>(),
-            ["/api/health"]
+            ["/api/health", "/auth/authorize", "/api/v1/auth/token"]
         );
     }
 

@@ -7,6 +7,7 @@ use super::redact::TASK_FIELDS;
 use super::reply;
 use super::seal::{self, Sealer};
 use super::visitor::Visitor;
+use crate::api::bodies::{ExecBody, LaunchBody};
 use crate::base::cx::Caller;
 use crate::base::ids::RequestId;
 use crate::base::{Error, Kind, Result};
@@ -16,18 +17,18 @@ use crate::requests::{Admission, Lane, Profile};
 use axum::response::Response;
 
 /// Stores a verb as a request and answers with its id.
-pub(crate) async fn submit(app: &App, visitor: Visitor, op: Op) -> Result<Response> {
-    let facts = op.facts()?;
-    if let Some(blob) = &facts.blob
-        && !app.blobs.touch(&visitor.caller.id, blob)
-    {
-        return Err(Error::new(
-            Kind::NotFound,
-            "the upload that the task refers to does not exist any more",
-        )
-        .hint("submit it again: the files are uploaded anew"));
-    }
+///
+/// `SkyPilot`'s clients end with a trace when a verb is refused, but raise what its result says.
+pub(crate) async fn submit(app: &App, visitor: Visitor, mut op: Op) -> Result<Response> {
+    adopt_upload(app, &visitor.caller, &mut op);
     let name = op.name().to_owned();
+    let facts = match facts(app, &visitor.caller, &op) {
+        Err(error) if visitor.published => {
+            let id = finished(app, visitor.caller, &name, Err(error)).await?;
+            return Ok(reply::accepted(id));
+        }
+        facts => facts?,
+    };
     let order = Order {
         op,
         origin: visitor.standing.origin(),
@@ -42,6 +43,31 @@ pub(crate) async fn submit(app: &App, visitor: Visitor, op: Op) -> Result<Respon
     let admitted = app.requests.submit(admission).await?;
     app.metrics.accepted();
     Ok(reply::accepted(admitted.id))
+}
+
+/// What the queue must know of a verb; refuses one whose upload is gone.
+fn facts(app: &App, caller: &Caller, op: &Op) -> Result<Facts> {
+    let facts = op.facts()?;
+    if let Some(blob) = &facts.blob
+        && !app.blobs.touch(&caller.id, blob)
+    {
+        return Err(Error::new(
+            Kind::NotFound,
+            "the upload that the task refers to does not exist any more",
+        )
+        .hint("submit it again: the files are uploaded anew"));
+    }
+    Ok(facts)
+}
+
+/// Names the upload of a client that does not do so itself.
+fn adopt_upload(app: &App, caller: &Caller, op: &mut Op) {
+    if let Op::Launch(LaunchBody { common, .. }) | Op::Exec(ExecBody { common, .. }) = op
+        && common.using_remote_api_server
+        && common.file_mounts_blob_id.is_none()
+    {
+        common.file_mounts_blob_id = app.early.latest(&caller.id);
+    }
 }
 
 /// Stores a request that is over: what `SkyPilot`'s clients want to hear of as a request, but is answered at once.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::Directory;
+use super::login::Logins;
 use super::metrics::Metrics;
 use super::seal::Sealer;
-use super::uploads::Blobs;
+use super::uploads::{Blobs, Early};
 use crate::base::cx::Caller;
 use crate::http::tail::Tails;
 use crate::ops::Ops;
@@ -25,8 +26,12 @@ pub(crate) struct Parts {
     pub(crate) ops: Ops,
     /// Users and tokens.
     pub(crate) directory: Directory,
+    /// Log-ins under way.
+    pub(crate) logins: Logins,
     /// Uploads.
     pub(crate) blobs: Blobs,
+    /// Uploads that older clients do not name again.
+    pub(crate) early: Early,
     /// Seals secrets.
     pub(crate) sealer: Arc<Sealer>,
     /// Growing files.

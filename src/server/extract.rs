@@ -108,6 +108,21 @@ where
     }
 }
 
+/// The query of a URL of somebody who need not be known.
+pub(crate) struct Sent<T>(pub(crate) T);
+
+impl<T, S> FromRequestParts<S> for Sent<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        query(parts).map(Self).map_err(Wrong::into_response)
+    }
+}
+
 /// Reads the query of a URL.
 fn query<T: DeserializeOwned>(parts: &Parts) -> Result<T, Wrong> {
     serde_html_form::from_str(parts.uri.query().unwrap_or_default())

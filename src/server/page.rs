@@ -1,4 +1,4 @@
-//! The page that a browser gets in the place of a log: it follows the plain text of the same address.
+//! Pages of ours, and the one that a browser gets in the place of a log: it follows the plain text of the same address.
 
 use std::sync::OnceLock;
 
@@ -52,14 +52,18 @@ fn render() -> (String, String) {
          <style>{STYLE}</style><pre id=\"log\"></pre><div id=\"state\" role=\"status\"></div>\
          <script>{SCRIPT}</script></html>\n"
     );
+    (html, policy(SCRIPT, STYLE))
+}
+
+/// Returns the policy of a page that has one script and one style and loads nothing else.
+pub(crate) fn policy(script: &str, style: &str) -> String {
     let hash = |text: &str| BASE64.encode(Sha256::digest(text.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; \
+    format!(
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
          script-src 'sha256-{}'; style-src 'sha256-{}'",
-        hash(SCRIPT),
-        hash(STYLE)
-    );
-    (html, policy)
+        hash(script),
+        hash(style)
+    )
 }
 
 /// Whether a browser asks, by the name that it gives itself.

@@ -17,11 +17,14 @@ use super::args::Args;
 use super::background::{self, Idle};
 use super::dispatch::Verbs;
 use super::endpoints::{self, Endpoints};
+use super::login::Logins;
 use super::metrics::Metrics;
 use super::seal::Sealer;
 use super::settings::Settings;
 use super::uploads::Blobs;
+use super::uploads::{Blobs, Early};
 use super::{identity, log, routes, single};
+use super::{identity, routes, single};
 use crate::api::versions::VERSION;
 use crate::base::Result;
 use crate::base::cx::Caller;
@@ -173,7 +176,9 @@ impl Opening<'_> {
             requests: Requests::start(db, logs, Arc::new(verbs), options).await?,
             ops,
             directory: Directory::load(self.db.clone())?,
+            logins: Logins::default(),
             blobs: Blobs::new(paths.clients(), self.settings.uploads),
+            early: Early::default(),
             sealer,
             tails: Tails::start()?,
             home: paths.home().to_path_buf(),

@@ -129,6 +129,11 @@ pub(crate) fn empty() -> Response {
     with_headers(Body::empty(), Form::Console)
 }
 
+/// A stream of one line, for clients that do not.
+pub(crate) fn line(text: &str) -> Response {
+    with_headers(Body::from(format!("{text}\n")), Form::Console)
+}
+
 /// What a log says behind its last line, by how the thing that wrote it ended.
 pub(crate) type LastWord = Box<dyn Fn(&Outcome) -> Option<String> + Send>;
 

@@ -1,16 +1,18 @@
 //! Who is at the door: which rule applies to a connection, and whom the server takes the caller for.
 
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, AUTHORIZATION};
+use axum::http::header::{ACCEPT, AUTHORIZATION, COOKIE};
 
 use super::accounts::{Credential, Directory};
+use super::login;
 use crate::api::bodies::Common;
 use crate::api::versions::{
-    FRAMES_CONTENT_TYPE, IDEMPOTENCY_HEADER, PLAIN_JSON_CONTENT_TYPE, SKY_VERSION_HEADER,
-    USER_HEADER,
+    API_VERSION_HEADER, FRAMES_CONTENT_TYPE, IDEMPOTENCY_HEADER, PLAIN_JSON_CONTENT_TYPE,
+    SKY_VERSION_HEADER, USER_HEADER, VERSION_HEADER,
 };
 use crate::base::cx::{Caller, Role};
 use crate::base::ids::{IdempotencyKey, UserId};
+use crate::base::secret::Secret;
 use crate::base::{Error, Kind, Result};
 use crate::http::listen::{Peer, Policy};
 use crate::ops::Origin;
@@ -80,6 +82,8 @@ pub(crate) struct Visitor {
     pub(crate) claimed: Option<String>,
     /// Whose words the client understands.
     pub(crate) dialect: Dialect,
+    /// Whether it is a client of `SkyPilot`'s indeed, and not just anybody: it says its version, as all of them do.
+    pub(crate) published: bool,
     /// Makes a submission repeatable.
     pub(crate) key: Option<IdempotencyKey>,
 }
@@ -94,23 +98,23 @@ impl Visitor {
             standing: Standing::Local,
             claimed: None,
             dialect: Dialect::of(headers),
+            published: is_published(headers),
             key: key(headers)?,
         })
     }
 
     /// Recognises a caller by credentials; `None` without any.
     pub(crate) async fn team(headers: &HeaderMap, directory: &Directory) -> Result<Option<Self>> {
-        let Some(header) = text(headers, AUTHORIZATION.as_str()) else {
+        let Some(credential) = credential(headers)? else {
             return Ok(None);
         };
-        let credential = Credential::parse(header)
-            .ok_or_else(|| Error::new(Kind::Unauthenticated, "Invalid authentication method"))?;
         Ok(Some(Self {
             caller: directory.authenticate(credential).await?,
             standing: Standing::Team,
             anonymous: false,
             claimed: None,
             dialect: Dialect::of(headers),
+            published: is_published(headers),
             key: key(headers)?,
         }))
     }
@@ -140,6 +144,13 @@ impl Visitor {
     }
 }
 
+/// Whether a client of `SkyPilot`'s calls.
+fn is_published(headers: &HeaderMap) -> bool {
+    Dialect::of(headers) == Dialect::SkyPilot
+        && headers.contains_key(API_VERSION_HEADER)
+        && headers.contains_key(VERSION_HEADER)
+}
+
 /// A caller on this machine may do everything.
 pub(crate) const fn local_caller(id: UserId, name: String) -> Caller {
     Caller {
@@ -147,6 +158,22 @@ pub(crate) const fn local_caller(id: UserId, name: String) -> Caller {
         name,
         role: Role::Admin,
     }
+}
+
+/// Reads what a caller shows: the header, else the cookie that a log-in with a browser left.
+fn credential(headers: &HeaderMap) -> Result<Option<Credential>> {
+    if let Some(header) = text(headers, AUTHORIZATION.as_str()) {
+        let credential = Credential::parse(header)
+            .ok_or_else(|| Error::new(Kind::Unauthenticated, "Invalid authentication method"))?;
+        return Ok(Some(credential));
+    }
+    let cookies = headers.get_all(COOKIE).into_iter();
+    let session = cookies
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(name, _)| *name == login::COOKIE);
+    Ok(session.map(|(_, token)| Credential::Token(Secret::new(token))))
 }
 
 /// Reads `id;name`.

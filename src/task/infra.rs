@@ -99,6 +99,14 @@ impl FromStr for Infra {
                 zone: None,
             });
         };
+        // SkyPilot's clients drop `local`, but pass this name of the same machine on.
+        if cloud.as_deref() == Some("ssh") && rest == "local" {
+            return Ok(Self {
+                cloud: Some("local".to_owned()),
+                region: None,
+                zone: None,
+            });
+        }
         // Names of contexts may contain slashes.
         if matches!(cloud.as_deref(), Some("kubernetes" | "ssh")) {
             return Ok(Self {
@@ -134,5 +142,17 @@ impl fmt::Display for Infra {
             Some(zone) => write!(f, "/{zone}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_name_that_clients_of_skypilot_pass_on() {
+        assert_eq!("ssh/local".parse::<Infra>(), "local".parse());
+        let pool: Infra = "ssh/pool".parse().expect("it is an infra");
+        assert_eq!(pool.region.as_deref(), Some("pool"));
     }
 }

@@ -333,7 +333,7 @@ impl Directory {
     }
 
     /// Makes a change: computed from what is stored, then stored and taken over, also when the caller goes away.
-    async fn change(
+    pub(super) async fn change(
         &self,
         plan: impl FnOnce(&Accounts) -> Result<Vec<Write>> + Send + 'static,
     ) -> Result<()> {

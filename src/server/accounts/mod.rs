@@ -6,9 +6,11 @@
 pub(crate) mod directory;
 pub(crate) mod model;
 pub(crate) mod password;
+mod session;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
 
 pub(crate) use directory::{Credential, Directory};
+pub(crate) use session::challenge_of;

@@ -267,10 +267,13 @@ impl Accounts {
             self.keep_an_admin(&user, role)?;
             user.role = role;
         }
+        let mut writes = Vec::new();
         if password.is_some() {
             user.password = password;
+            writes.extend(self.end_sessions(&user.id));
         }
-        Ok(vec![Write::User(user)])
+        writes.push(Write::User(user));
+        Ok(writes)
     }
 
     /// A user less, with its tokens.
@@ -280,7 +283,7 @@ impl Accounts {
             return Err(Error::new(Kind::Conflict, "nobody can delete themselves"));
         }
         self.keep_an_admin(user, Role::Viewer)?;
-        let tokens = self.tokens.values().filter(|token| token.user == user.id);
+        let tokens = self.tokens_of(&user.id);
         let mut writes: Vec<_> = tokens.map(|t| Write::DropToken(t.id.clone())).collect();
         writes.push(Write::DropUser(user.id.clone()));
         Ok(writes)
@@ -300,6 +303,13 @@ impl Accounts {
             ));
         }
         Ok(())
+    }
+
+    /// The tokens that stand for a user.
+    pub(super) fn tokens_of(&self, user: &UserId) -> impl Iterator<Item = &Token> {
+        self.tokens
+            .values()
+            .filter(move |token| token.user == *user)
     }
 
     /// Lists the tokens that a caller may see.
@@ -348,7 +358,9 @@ impl Accounts {
     pub(crate) fn delete_token(&self, by: &Caller, id: &str) -> Result<Vec<Write>> {
         let token = self.token(by, id)?;
         let mut writes = vec![Write::DropToken(token.id.clone())];
-        if let Some(user) = self.users.get(&token.user).filter(|u| u.sort == Sort::Sa) {
+        let is_session = token.creator == token.user;
+        let account = self.users.get(&token.user).filter(|u| u.sort == Sort::Sa);
+        if let Some(user) = account.filter(|_| !is_session) {
             writes.push(Write::DropUser(user.id.clone()));
         }
         Ok(writes)
@@ -364,10 +376,12 @@ impl Accounts {
         now: Moment,
     ) -> Result<Vec<Write>> {
         let mut token = self.token(by, id)?.clone();
+        let mut writes: Vec<_> = self.end_sessions(&token.user).collect();
         token.sha256 = hex::encode(hash);
         token.created = now;
         token.expires = expiry(days, now);
-        Ok(vec![Write::Token(token)])
+        writes.push(Write::Token(token));
+        Ok(writes)
     }
 
     /// Another role for the user behind a token.
@@ -394,7 +408,7 @@ fn at_most(role: Role, by: &Caller) -> Result<Role> {
 }
 
 /// When a token made now ends.
-fn expiry(days: Option<u32>, now: Moment) -> Option<Moment> {
+pub(super) fn expiry(days: Option<u32>, now: Moment) -> Option<Moment> {
     let days = days.unwrap_or(DEFAULT_DAYS);
     (days > 0).then(|| now.after(Duration::from_secs(u64::from(days) * 86_400)))
 }

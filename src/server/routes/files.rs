@@ -13,7 +13,7 @@ use crate::base::ids::{BlobId, UserId};
 use crate::server::app::App;
 use crate::server::download;
 use crate::server::extract::{Asked, Posted};
-use crate::server::uploads::{Chunk, Progress, Trust};
+use crate::server::uploads::{Chunk, Early, Progress, Trust};
 use crate::server::visitor::{Dialect, Visitor};
 
 /// Adds the routes.
@@ -21,6 +21,7 @@ pub(super) fn routes(table: Table) -> Table {
     table
         .get("/upload_v2/blob", exists)
         .post("/upload_v2", upload)
+        .post("/upload", upload_early)
         .post("/download", download)
 }
 
@@ -52,6 +53,19 @@ struct Part {
     total_chunks: u32,
 }
 
+impl Part {
+    /// The chunk of a blob.
+    fn chunk(&self, visitor: &Visitor, blob: BlobId, trust: Trust) -> Result<Chunk> {
+        Ok(Chunk {
+            user: owner(visitor, self.user_hash.as_deref())?,
+            blob,
+            index: self.chunk_index,
+            total: self.total_chunks,
+            trust,
+        })
+    }
+}
+
 /// Whose upload it is: who has logged in cannot upload for others.
 fn owner(visitor: &Visitor, user_hash: Option<&str>) -> Result<UserId> {
     match user_hash.filter(|_| visitor.anonymous) {
@@ -72,22 +86,39 @@ async fn exists(State(app): State<App>, asked: Asked<Blob>) -> Result<Json<Value
 /// Takes a chunk.
 async fn upload(State(app): State<App>, asked: Asked<Part>, request: Request) -> Result<Response> {
     let Asked { visitor, query } = asked;
-    let chunk = Chunk {
-        user: owner(&visitor, query.user_hash.as_deref())?,
-        blob: query.upload_id.parse()?,
-        index: query.chunk_index,
-        total: query.total_chunks,
-        trust: match visitor.dialect {
-            Dialect::Sky => Trust::Verify,
-            Dialect::SkyPilot => Trust::Believe,
-        },
+    let trust = match visitor.dialect {
+        Dialect::Sky => Trust::Verify,
+        Dialect::SkyPilot => Trust::Believe,
     };
+    let chunk = query.chunk(&visitor, query.upload_id.parse()?, trust)?;
     let progress = app.blobs.receive(chunk, request.into_body()).await?;
-    Ok(Json(match progress {
+    Ok(progressed(&progress))
+}
+
+/// Takes a chunk of a client before API 41.
+async fn upload_early(
+    State(app): State<App>,
+    asked: Asked<Part>,
+    request: Request,
+) -> Result<Response> {
+    let Asked { visitor, query } = asked;
+    let blob = Early::blob(&query.upload_id)?;
+    let chunk = query.chunk(&visitor, blob.clone(), Trust::Believe)?;
+    let user = chunk.user.clone();
+    let progress = app.blobs.receive(chunk, request.into_body()).await?;
+    if progress == Progress::Complete {
+        app.early.note(user, blob);
+    }
+    Ok(progressed(&progress))
+}
+
+/// Says what is still missing.
+fn progressed(progress: &Progress) -> Response {
+    Json(match progress {
         Progress::Complete => json!({ "status": "completed", "missing_chunks": null }),
         Progress::Missing(chunks) => json!({ "status": "uploading", "missing_chunks": chunks }),
     })
-    .into_response())
+    .into_response()
 }
 
 /// Sends directories of the caller's log tree.

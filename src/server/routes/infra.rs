@@ -27,7 +27,7 @@ pub(super) fn routes(table: Table) -> Table {
 
 /// A query of which nothing is needed: there is one workspace.
 #[derive(Deserialize)]
-struct Anything {}
+pub(super) struct Anything {}
 
 /// The body of verbs that have none.
 fn empty() -> EmptyBody {

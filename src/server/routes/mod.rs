@@ -4,6 +4,7 @@ mod clusters;
 mod files;
 mod health;
 mod infra;
+mod login;
 mod logs;
 mod requests;
 mod table;

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, on};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{clusters, files, health, infra, logs, requests, unsupported, users};
+use super::{clusters, files, health, infra, login, logs, requests, unsupported, users};
 use crate::api::bodies::HasCommon;
 use crate::base::{Error, Kind};
 use crate::ops::Op;
@@ -41,6 +41,7 @@ impl Table {
         let table = logs::routes(table);
         let table = files::routes(table);
         let table = users::routes(table);
+        let table = login::routes(table);
         unsupported::routes(table)
     }
 

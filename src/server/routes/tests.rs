@@ -158,8 +158,11 @@ fn every_route_has_a_rule_and_every_rule_a_route() {
 
 /// A call of a route that does no harm and is complete enough to reach the handler.
 fn harmless(path: &str) -> (String, Value) {
-    let uri = path.replace("{kind}", "storage_name");
+    let uri = path
+        .replace("{kind}", "storage_name")
+        .replace("{name}", "pool");
     match path {
+        "/api/v1/auth/token" => (format!("{uri}?code_verifier=x"), Value::Null),
         "/api/cancel" => (uri, json!({ "request_ids": [] })),
         "/validate" | "/optimize" => (uri, json!({ "dag": "run: echo" })),
         _ => (
@@ -191,7 +194,9 @@ async fn every_route_asks_for_the_right_role() {
                 answer.status, answer.text
             );
             match role {
-                None if *access == Access::Open => assert_eq!(answer.status, 200, "{what}"),
+                None if *access == Access::Open => {
+                    assert!(matches!(answer.status.as_u16(), 200 | 404), "{what}");
+                }
                 None => assert_eq!(answer.status, 401, "{what}"),
                 Some(role) if access.permits(*role) => {
                     assert!(!matches!(answer.status.as_u16(), 401 | 403), "{what}");
@@ -551,6 +556,76 @@ async fn clients_of_skypilot_get_refusals_as_results() {
         .await
         .json();
     assert_eq!(got["return_value"], "[]");
+}
+
+/// The headers of `SkyPilot`'s client.
+const PUBLISHED: [(&str, &str); 2] = [(API_VERSION_HEADER, "62"), (VERSION_HEADER, "0.14.1")];
+
+#[tokio::test]
+async fn clients_of_skypilot_get_wrong_verbs_as_results() {
+    let world = World::new().await;
+    let body = json!({ "task": "run: a", "cluster_name": "../x" });
+    let answer = world.post("/launch", &PUBLISHED, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let got = world
+        .get(&format!("/api/get?request_id={}", answer.id()))
+        .await;
+    assert_eq!(got.status, 500);
+    assert!(got.text.contains("InvalidClusterNameError"), "{}", got.text);
+    let at_once = world.post("/ssh_node_pools", &PUBLISHED, &json!({})).await;
+    assert_eq!(at_once.status, 403, "{}", at_once.text);
+}
+
+#[tokio::test]
+async fn a_log_in_with_a_browser_makes_a_session() {
+    let world = World::new().await;
+    let made = json!({ "username": "ann", "password": "correct horse", "role": "user" });
+    world.post("/users/create", &[], &made).await;
+    let page = world
+        .call(Via::Team, &Method::GET, "/auth/authorize", &[], "")
+        .await;
+    assert!(page.text.contains("Authorize"), "{}", page.text);
+    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let wait = format!("/api/v1/auth/token?code_verifier={verifier}");
+    let poll = async || world.call(Via::Team, &Method::GET, &wait, &[], "").await;
+    assert_eq!(poll().await.status, 404);
+    let vouch = json!({ "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM" });
+    let authorize = async |headers: &[(&str, &str)]| {
+        let path = "/api/v1/auth/authorize";
+        world
+            .call(Via::Team, &Method::POST, path, headers, vouch.to_string())
+            .await
+    };
+    assert_eq!(authorize(&[]).await.status, 401);
+    let basic = format!("Basic {}", base64_of("ann:correct horse"));
+    let vouched = authorize(&[("authorization", &basic)]).await;
+    assert_eq!(vouched.json()["status"], "authorized", "{}", vouched.text);
+    let token = poll().await.json()["token"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert_eq!(poll().await.status, 404, "a log-in is used once");
+    let token: Value = serde_json::from_slice(&from_base64(&token)).expect("JSON");
+    let session = token["cookies"]["sky_session"].as_str().expect("a session");
+    let cookie = format!("other=1; sky_session={session}");
+    let role = async || {
+        let headers = [("cookie", cookie.as_str())];
+        world
+            .call(Via::Team, &Method::GET, "/users/role", &headers, "")
+            .await
+    };
+    assert_eq!(role().await.json()["role"], "user");
+    assert_eq!(role().await.json()["id"], token["user"]);
+    let change = json!({ "user_id": token["user"], "password": "battery staple" });
+    assert_eq!(world.post("/users/update", &[], &change).await.status, 200);
+    assert_eq!(role().await.status, 401, "another password ends sessions");
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .expect("valid base64")
 }
 
 #[tokio::test]

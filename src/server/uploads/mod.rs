@@ -10,9 +10,11 @@
 //! one rename. What a zip archive says is believed nowhere: see `unpack`.
 
 mod blobs;
+mod early;
 mod parts;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
 pub(crate) use blobs::{Blobs, Chunk, Limits, Progress, Trust};
+pub(crate) use early::Early;
