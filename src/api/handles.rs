@@ -261,7 +261,7 @@ impl NodeResources {
 
     /// Returns the object of the cloud.
     ///
-    /// What SkyPilot has no class for (this machine) is an instance of the base class that brings its own name. The base
+    /// What SkyPilot has no class for (this machine; its SSH is a Kubernetes) is an instance of the base class that brings its own name. The base
     /// class takes itself for the same as any other; this instance does not.
     fn cloud(&self) -> Pickle {
         if let Some(class) = cloud_class(self.cloud_word()) {
@@ -307,7 +307,6 @@ fn cloud_class(word: &str) -> Option<Name> {
         "oci" => name("sky.clouds.oci", "OCI"),
         "runpod" => name("sky.clouds.runpod", "RunPod"),
         "slurm" => name("sky.clouds.slurm", "Slurm"),
-        "ssh" => name("sky.clouds.ssh", "SSH"),
         _ => return None,
     })
 }
