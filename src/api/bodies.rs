@@ -104,6 +104,9 @@ body!(
         /// Do not show the table.
         #[serde(default)]
         quiet_optimizer: bool,
+        /// Say what was ruled out, and why (an addition of ours, sent only when set).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        verbose: bool,
         /// Grow or shrink the existing cluster.
         #[serde(default)]
         resize: bool,
@@ -337,6 +340,12 @@ body!(
         /// One cloud or several.
         #[serde(default)]
         clouds: Option<Value>,
+        /// No accelerators that are not described as GPUs (FPGAs).
+        #[serde(default = "yes")]
+        gpus_only: bool,
+        /// Each region, not only the cheapest.
+        #[serde(default)]
+        all_regions: bool,
     }
 );
 body!(

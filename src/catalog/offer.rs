@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::units::Dollars;
-use crate::task::{Accelerator, Infra};
+use crate::task::Accelerator;
 
 /// A kind of node that a cloud can give, in one place at one price; also what a node of a cluster is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub(crate) struct Offer {
     pub(crate) hourly: Dollars,
     /// May be taken back at any time.
     pub(crate) spot: bool,
+    /// Architecture of its CPUs where it is known: `x86_64`, `arm64`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arch: Option<String>,
 }
 
 impl Offer {
@@ -41,15 +44,6 @@ impl Offer {
         match self.zone.as_ref().or(self.region.as_ref()) {
             Some(place) => format!("{} ({place})", self.display),
             None => self.display.clone(),
-        }
-    }
-
-    /// Returns the place as `--infra` takes it.
-    pub(crate) fn infra(&self) -> Infra {
-        Infra {
-            cloud: Some(self.cloud.clone()),
-            region: self.region.clone(),
-            zone: self.zone.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Offers against shapes.
 
+use super::query::{Miss, tailor};
 use super::*;
 use crate::base::units::Dollars;
 use crate::task::{Accelerator, Amount, Infra, Shape};
@@ -16,6 +17,7 @@ pub(crate) fn local(vcpus: f64, memory_gb: f64) -> Offer {
         accelerators: None,
         hourly: Dollars(0.0),
         spot: false,
+        arch: None,
     }
 }
 
@@ -37,18 +39,12 @@ pub(crate) fn gpu(mut offer: Offer, kind: &str) -> Offer {
 
 #[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
 fn exactly(value: f64) -> Option<Amount> {
-    Some(Amount {
-        value,
-        at_least: false,
-    })
+    Some(Amount::exactly(value))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
 fn at_least(value: f64) -> Option<Amount> {
-    Some(Amount {
-        value,
-        at_least: true,
-    })
+    Some(Amount::at_least(value))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it fills an optional field")]
@@ -154,6 +150,21 @@ fn machine_types_are_taken_as_they_are() {
         fits(&exact, &aws("m6i.xlarge", 4.0, 16.0, 0.2)),
         Err(Miss::Cpus)
     );
+    let ratio = Shape {
+        cpus: at_least(2.0),
+        memory: Some(Amount::per_cpu(8.0)),
+        ..Shape::default()
+    };
+    assert_eq!(fits(&ratio, &aws("r6i.large", 2.0, 16.0, 0.126)), Ok(()));
+    assert_eq!(
+        fits(&ratio, &aws("m6i.large", 2.0, 8.0, 0.096)),
+        Err(Miss::Memory)
+    );
+    assert_eq!(
+        fits(&exact, &aws("c6i.large", 2.0, 4.0, 0.085)),
+        Err(Miss::Memory),
+        "4 GB for each CPU unless another amount is asked for"
+    );
     let more = Shape {
         cpus: at_least(2.0),
         memory: at_least(10.0),
@@ -197,7 +208,7 @@ fn machine_types_are_taken_as_they_are() {
     );
     assert_eq!(
         fits(&more, &v100),
-        Err(Miss::Accelerators),
+        Err(Miss::Family),
         "a CPU task does not get a GPU machine"
     );
     assert_eq!(

@@ -90,6 +90,7 @@ impl Cloud for Local {
                     }),
                 hourly: Dollars(0.0),
                 spot: false,
+                arch: Some(std::env::consts::ARCH.to_owned()),
             };
             Ok(vec![offer])
         })

@@ -4,6 +4,8 @@
 //! says what it has. It knows nothing of clusters, jobs or requests.
 #![warn(clippy::missing_docs_in_private_items)]
 
+mod absent;
+mod catalogs;
 mod error;
 mod local;
 mod ssh;
@@ -25,6 +27,8 @@ use crate::task::Shape;
 use crate::transport::Transport;
 
 pub(crate) use crate::node::Standing as Observed;
+pub(crate) use absent::{ABSENT, Absent, absent};
+pub(crate) use catalogs::Catalogs;
 pub(crate) use error::{Category, CloudError};
 
 /// The clouds of this release.
@@ -64,29 +68,6 @@ impl fmt::Display for CloudId {
     }
 }
 
-/// Infra that the product's users know but that this release cannot reach.
-pub(crate) const ABSENT: &[&str] = &[
-    "aws",
-    "azure",
-    "gcp",
-    "kubernetes",
-    "k8s",
-    "slurm",
-    "lambda",
-    "runpod",
-    "nebius",
-    "oci",
-    "ibm",
-    "vast",
-    "cudo",
-    "do",
-    "fluidstack",
-    "paperspace",
-    "hyperbolic",
-    "scp",
-    "vsphere",
-];
-
 impl FromStr for CloudId {
     type Err = Error;
 
@@ -98,7 +79,7 @@ impl FromStr for CloudId {
             .to_ascii_lowercase();
         match Self::ALL.iter().find(|id| id.as_str() == name) {
             Some(id) => Ok(*id),
-            None if ABSENT.contains(&name.as_str()) => Err(Error::new(
+            None if absent(&name).is_some() => Err(Error::new(
                 Kind::NoCloudAccess,
                 format!("infra `{name}` is not available in this release"),
             )
@@ -203,6 +184,8 @@ pub(crate) struct Clouds {
     all: Arc<BTreeMap<CloudId, Arc<dyn Cloud>>>,
     /// Those that the server's configuration leaves out.
     barred: Arc<[CloudId]>,
+    /// What machines cost.
+    catalogs: Catalogs,
 }
 
 impl Clouds {
@@ -214,6 +197,7 @@ impl Clouds {
         Self {
             all: Arc::new([(CloudId::Local, local), (CloudId::Ssh, ssh)].into()),
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
+            catalogs: Catalogs::new(paths),
         }
     }
 
@@ -244,6 +228,11 @@ impl Clouds {
             return Err(CloudError::new(Category::Auth, error));
         }
         cloud.check().await
+    }
+
+    /// Returns the price lists, those of clouds that cannot be used included.
+    pub(crate) fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
     }
 
     /// Returns all.

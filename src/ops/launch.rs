@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::optimize::Detail;
 use super::submission::{self, Setup};
 use super::sync::{self, Sources};
 use super::{Ops, Origin, Outcome, validate};
@@ -122,9 +123,21 @@ async fn candidates(
         }
         return Ok(Some(vec![cluster.set.offer]));
     }
-    let plan = super::optimize::plan(ops, task).await?;
+    let plan = super::optimize::plan(
+        ops,
+        task,
+        if body.verbose {
+            Detail::Priced
+        } else {
+            Detail::Named
+        },
+    )
+    .await?;
     if !body.quiet_optimizer {
         cx.line(crate::optimizer::table(&plan).trim_end());
+    }
+    if body.verbose {
+        cx.line(crate::optimizer::ruled_out(&plan));
     }
     if body.dryrun {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The plan of a launch: what fits, what it costs, what would be taken.
+//! The plan of a launch: what fits, what it costs, what would be taken, what was ruled out.
 
 use serde_json::Value;
 
@@ -6,103 +6,169 @@ use super::{Ops, validate};
 use crate::api::bodies::OptimizeBody;
 use crate::base::cx::Cx;
 use crate::base::{Error, Result};
-use crate::catalog::Offer;
-use crate::clouds::{Cloud, CloudError, CloudId, CloudResult};
-use crate::optimizer::Plan;
+use crate::catalog::{Supply, display_name};
+use crate::clouds::{Cloud, CloudError, CloudId, CloudResult, absent};
+use crate::optimizer::{Market, Plan, Standing};
 use crate::task::{Shape, Task};
+
+/// How closely clouds are looked at that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Only those that the task names.
+    Named,
+    /// All that have a price list, and what they would give.
+    Priced,
+}
 
 /// Runs the verb: shows the table of each task.
 pub(super) async fn run(ops: &Ops, cx: &Cx, body: OptimizeBody) -> Result<Value> {
     for task in &validate::parse(&body.dag)?.tasks {
-        let plan = plan(ops, task).await?;
+        let plan = plan(ops, task, Detail::Named).await?;
         cx.line(crate::optimizer::table(&plan).trim_end());
     }
     Ok(Value::Null)
 }
 
-/// Asks the clouds that the task may use and ranks what they offer.
-pub(super) async fn plan(ops: &Ops, task: &Task) -> Result<Plan> {
-    let mut asked = Asked::default();
-    let clouds = ops.clusters.clouds();
-    let admitted = |id: CloudId| !clouds.barred().contains(&id);
-    let wanted = |id: CloudId| admitted(id) && may_use(task, id);
-    for cloud in clouds.iter().filter(|cloud| wanted(cloud.id())) {
-        asked.note(cloud.id(), offers(&**cloud, task).await);
-    }
-    let plan = crate::optimizer::plan(task, &asked.offers, &asked.enabled);
-    if plan.is_ok() {
-        return plan;
-    }
-    // Whoever gets nothing is told what else there is, and why not what was named.
-    for cloud in clouds.iter().filter(|cloud| !wanted(cloud.id())) {
-        if clouds.check(&**cloud).await.is_ok() {
-            asked.enabled.push(cloud.id().as_str().to_owned());
+/// Asks the clouds that the task may use and ranks what they offer. Where nothing fits, the error says what else there is.
+pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan> {
+    let mut markets = open_markets(ops, task).await;
+    if detail == Detail::Named {
+        let mut named = markets.clone();
+        named.extend(shut_markets(ops, task, &markets, detail).await?);
+        if let Ok(plan) = crate::optimizer::plan(task, &named, &[]) {
+            return Ok(plan);
         }
     }
-    crate::optimizer::plan(task, &asked.offers, &asked.enabled).map_err(|error| {
-        let error = asked
-            .refusals
-            .iter()
-            .fold(error, |error, (cloud, refusal)| {
-                let why = format!("{}: {}", cloud.display_name(), refusal.error.one_line());
-                error.caused_by(&Error::new(refusal.error.kind(), why))
-            });
-        let barred: Vec<&str> = clouds.barred().iter().map(|id| id.as_str()).collect();
-        if barred.is_empty() {
-            return error;
-        }
-        error.hint(format!(
-            "`allowed_clouds` in the server's configuration leaves out {}",
-            barred.join(", ")
-        ))
-    })
+    // Whoever gets nothing is told what else there is.
+    markets.extend(other_markets(ops, task).await);
+    let shut = shut_markets(ops, task, &markets, Detail::Priced).await?;
+    markets.extend(shut);
+    crate::optimizer::plan(task, &markets, &[]).map_err(|error| name_barred(ops, error))
 }
 
-/// What the clouds said.
-#[derive(Default)]
-struct Asked {
-    /// What they offer.
-    offers: Vec<Offer>,
-    /// Those that answered.
-    enabled: Vec<String>,
-    /// Those that cannot be used, and why.
-    refusals: Vec<(CloudId, CloudError)>,
-}
-
-impl Asked {
-    /// Takes down an answer.
-    fn note(&mut self, cloud: CloudId, offers: CloudResult<Vec<Offer>>) {
-        match offers {
-            Ok(offers) => {
-                self.enabled.push(cloud.as_str().to_owned());
-                self.offers.extend(offers);
-            }
-            Err(refusal) => self.refusals.push((cloud, refusal)),
-        }
+/// Adds to an error which clouds the server's configuration leaves out.
+fn name_barred(ops: &Ops, error: Error) -> Error {
+    let barred: Vec<&str> = ops
+        .clusters
+        .clouds()
+        .barred()
+        .iter()
+        .map(|id| id.as_str())
+        .collect();
+    if barred.is_empty() {
+        return error;
     }
+    error.hint(format!(
+        "`allowed_clouds` in the server's configuration leaves out {}",
+        barred.join(", ")
+    ))
 }
 
 /// Whether one of the task's alternatives may be met by a cloud.
-fn may_use(task: &Task, cloud: CloudId) -> bool {
-    let named = |wish: &Shape| {
-        wish.infra
-            .cloud
-            .as_deref()
-            .map(|name| name == cloud.as_str())
+fn may_use(ops: &Ops, task: &Task, cloud: CloudId) -> bool {
+    let is_meant = |wish: &Shape| {
+        let named = wish.infra.cloud.as_deref();
+        named.is_none_or(|name| name == cloud.as_str())
     };
-    let mut alternatives = task.resources.alternatives.iter();
-    alternatives.any(|wish| named(wish).unwrap_or(true))
+    !ops.clusters.clouds().barred().contains(&cloud)
+        && task.resources.alternatives.iter().any(is_meant)
 }
 
-/// What a cloud offers for all alternatives.
-async fn offers(cloud: &dyn Cloud, task: &Task) -> CloudResult<Vec<Offer>> {
-    let mut all: Vec<Offer> = Vec::new();
-    for wish in &task.resources.alternatives {
-        for offer in cloud.offers(wish).await? {
-            if !all.contains(&offer) {
-                all.push(offer);
-            }
-        }
+/// Makes a market of a cloud of this release.
+fn market(cloud: CloudId, state: Standing) -> Market {
+    Market {
+        cloud: cloud.as_str().to_owned(),
+        display: cloud.display_name().to_owned(),
+        state,
     }
-    Ok(all)
+}
+
+/// Makes the market of a cloud that cannot be used.
+fn shut(cloud: CloudId, refusal: &CloudError) -> Market {
+    let state = Standing::Shut {
+        reason: refusal.error.one_line(),
+        would: Vec::new(),
+    };
+    market(cloud, state)
+}
+
+/// Asks the clouds of this release that the task may use.
+async fn open_markets(ops: &Ops, task: &Task) -> Vec<Market> {
+    let mut markets = Vec::new();
+    for cloud in ops.clusters.clouds().iter() {
+        let id = cloud.id();
+        if !may_use(ops, task, id) {
+            continue;
+        }
+        markets.push(match supplies(&**cloud, task).await {
+            Ok(supplies) => market(id, Standing::Open(supplies)),
+            Err(refusal) => shut(id, &refusal),
+        });
+    }
+    markets
+}
+
+/// Looks at the clouds of this release that the task may not use: whether they are there.
+async fn other_markets(ops: &Ops, task: &Task) -> Vec<Market> {
+    let clouds = ops.clusters.clouds();
+    let nothing = vec![Supply::default(); task.resources.alternatives.len()];
+    let mut markets = Vec::new();
+    for cloud in clouds.iter() {
+        let id = cloud.id();
+        if may_use(ops, task, id) {
+            continue;
+        }
+        markets.push(match clouds.check(&**cloud).await {
+            Ok(()) => market(id, Standing::Open(nothing.clone())),
+            Err(refusal) => shut(id, &refusal),
+        });
+    }
+    markets
+}
+
+/// Asks a cloud what it has for each alternative.
+async fn supplies(cloud: &dyn Cloud, task: &Task) -> CloudResult<Vec<Supply>> {
+    let mut supplies = Vec::new();
+    for wish in &task.resources.alternatives {
+        let offers = cloud.offers(wish).await?;
+        supplies.push(Supply::select(wish, &offers));
+    }
+    Ok(supplies)
+}
+
+/// Looks at clouds that cannot be used: those that the task names, or also those whose prices are known.
+async fn shut_markets(
+    ops: &Ops,
+    task: &Task,
+    open: &[Market],
+    detail: Detail,
+) -> Result<Vec<Market>> {
+    let wishes = &task.resources.alternatives;
+    let mut names: Vec<String> = wishes
+        .iter()
+        .filter_map(|wish| wish.infra.cloud.clone())
+        .collect();
+    let mut tables = Vec::new();
+    if detail == Detail::Priced {
+        tables = ops.clusters.clouds().catalogs().all().await?;
+        names.extend(tables.iter().map(|table| table.cloud().to_owned()));
+    }
+    names.sort();
+    names.dedup();
+    names.retain(|name| open.iter().all(|market| market.cloud != *name));
+    let market = |cloud: String| {
+        let table = tables.iter().find(|table| table.cloud() == cloud);
+        let would = table.map(|table| wishes.iter().map(|wish| table.supply(wish)).collect());
+        Market {
+            display: display_name(&cloud),
+            state: Standing::Shut {
+                reason: absent(&cloud)
+                    .map_or("it is not known", |one| one.reason)
+                    .to_owned(),
+                would: would.unwrap_or_default(),
+            },
+            cloud,
+        }
+    };
+    Ok(names.into_iter().map(market).collect())
 }

@@ -74,11 +74,7 @@ fn lacking(existing: &Offer, shape: &Shape) -> Vec<String> {
     }
     // A larger machine serves an exact wish as well.
     let enough = |wanted: Amount, have: f64| {
-        Amount {
-            at_least: true,
-            ..wanted
-        }
-        .is_met_by(have)
+        Amount::at_least(wanted.for_cpus(existing.vcpus).value).is_met_by(have)
     };
     if let Some(wanted) = shape.cpus.filter(|wanted| !enough(*wanted, existing.vcpus)) {
         missing.push(format!("cpus {wanted}"));

@@ -1,14 +1,17 @@
-//! From a task and offers to a ranked plan. Pure: no clouds, no clock, no I/O.
+//! From a task and what clouds have for it to a ranked plan. Pure: no clouds, no clock, no I/O.
 //!
-//! `plan` ranks, `fits` asks the same of a cluster that exists, `table` and `resources_text` say it to people.
+//! `plan` ranks, and says what was ruled out and why; `fits` asks the same of a cluster that exists; `table`, `ruled_out` and
+//! `resources_text` say it to people.
 
 mod fit;
 mod plan;
 mod text;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use fit::fits;
-pub(crate) use plan::{Plan, plan};
-pub(crate) use text::{resources_text, table};
+pub(crate) use plan::{Market, Plan, Standing, plan};
+pub(crate) use text::{resources_text, ruled_out, table};

@@ -1,11 +1,38 @@
 //! Ranking.
 
+use std::collections::HashMap;
+
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind, Result};
-use crate::catalog::{Miss, Offer, tailor};
+use crate::catalog::{Block, Offer, RuledOut, Supply, Why};
 use crate::task::{Order, Shape, Task, close_accelerators};
 
 use super::text::shape_text;
+
+/// A cloud, and what it has for a task.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Market {
+    /// The cloud: `local`, `aws` …
+    pub(crate) cloud: String,
+    /// Its name in tables.
+    pub(crate) display: String,
+    /// Whether it can be used, and what it has.
+    pub(crate) state: Standing,
+}
+
+/// Whether a cloud can be used.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Standing {
+    /// It can: what it has for each alternative of the task, in their order.
+    Open(Vec<Supply>),
+    /// It cannot.
+    Shut {
+        /// Why not.
+        reason: String,
+        /// What it would have for each alternative, where somebody looked.
+        would: Vec<Supply>,
+    },
+}
 
 /// What will do, best first.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) num_nodes: u32,
     /// Never empty; the first is chosen, the others are for failover in this order.
     pub(crate) candidates: Vec<Candidate>,
+    /// What was considered and left out.
+    pub(crate) ruled_out: Vec<RuledOut>,
 }
 
 impl Plan {
@@ -27,142 +56,255 @@ impl Plan {
 /// One way to get what is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
-    /// The alternative of the task.
-    pub(crate) shape: Shape,
+    /// The alternative of the task, by its number.
+    pub(crate) alternative: usize,
     /// A node that meets it, cut to size.
     pub(crate) offer: Offer,
     /// Price of all nodes for an hour.
     pub(crate) cost: Dollars,
 }
 
-/// Ranks the offers for a task. `enabled` names the clouds that may be used.
-pub(crate) fn plan(task: &Task, offers: &[Offer], enabled: &[String]) -> Result<Plan> {
-    if enabled.is_empty() {
+/// Ranks what the clouds have for a task; leaves out what `blocks` cover.
+///
+/// Cheapest first, or in the order in which the task lists its alternatives, each cheapest first. What costs the same stands in
+/// the order of clouds, then of machine types and places by name, so that nothing depends on the order of offers.
+pub(crate) fn plan(task: &Task, markets: &[Market], blocks: &[Block]) -> Result<Plan> {
+    let is_open = |market: &&Market| matches!(market.state, Standing::Open(_));
+    if !markets.iter().any(|market| is_open(&market)) {
         return Err(Error::new(Kind::NoCloudAccess, "no infra is enabled")
             .hint("sky check shows what is missing"));
     }
-    let shapes = &task.resources.alternatives;
+    let mut ruled_out = Vec::new();
     let mut ranked: Vec<(usize, Candidate)> = Vec::new();
-    for (index, shape) in shapes.iter().enumerate() {
-        let nodes = offers
-            .iter()
-            .filter(|offer| enabled.contains(&offer.cloud))
-            .filter_map(|offer| tailor(shape, offer).ok());
-        for offer in nodes {
-            let cost = Dollars(offer.hourly.0 * f64::from(task.num_nodes));
-            let candidate = Candidate {
-                shape: shape.clone(),
-                offer,
-                cost,
-            };
-            let known = |(_, other): &(usize, Candidate)| other.offer == candidate.offer;
-            // The same node through two alternatives is one candidate, unless they ask for other things around it.
-            if !ranked
-                .iter()
-                .any(|other| known(other) && other.1.shape == candidate.shape)
-            {
-                ranked.push((index, candidate));
-            }
-        }
+    for (cloud, market) in markets.iter().enumerate() {
+        let found = take(task, market, blocks, &mut ruled_out);
+        ranked.extend(found.into_iter().map(|candidate| (cloud, candidate)));
     }
     if ranked.is_empty() {
-        return Err(explain(task, offers, enabled));
+        return Err(explain(task, markets, &ruled_out));
     }
-    let by_cost =
-        |a: &(usize, Candidate), b: &(usize, Candidate)| a.1.cost.0.total_cmp(&b.1.cost.0);
-    match task.resources.order {
-        // Stable: at the same price the order of task and offers stands.
-        Order::Cheapest => ranked.sort_by(by_cost),
-        Order::AsListed => ranked.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| by_cost(a, b))),
-    }
-    let candidates = ranked.into_iter().map(|(_, candidate)| candidate).collect();
+    rank(&mut ranked, task.resources.order);
+    let candidates = once_each(
+        ranked.into_iter().map(|(_, candidate)| candidate),
+        &task.resources.alternatives,
+    );
     Ok(Plan {
         num_nodes: task.num_nodes,
         candidates,
+        ruled_out,
     })
 }
 
-/// Says why nothing fits.
-fn explain(task: &Task, offers: &[Offer], enabled: &[String]) -> Error {
+/// Takes the candidates of one cloud, and notes what is left out.
+fn take(
+    task: &Task,
+    market: &Market,
+    blocks: &[Block],
+    ruled_out: &mut Vec<RuledOut>,
+) -> Vec<Candidate> {
     let shapes = &task.resources.alternatives;
+    let mut candidates = Vec::new();
+    let mut leave_out = |infra: String, shape: &Shape, why: Why| {
+        let wish = shape_text(task.num_nodes, shape);
+        let one = RuledOut { infra, wish, why };
+        if !ruled_out.contains(&one) {
+            ruled_out.push(one);
+        }
+    };
+    let supplies = match &market.state {
+        Standing::Open(supplies) => supplies,
+        Standing::Shut { reason, would } => {
+            for (index, shape) in shapes
+                .iter()
+                .enumerate()
+                .filter(|(_, shape)| is_meant(market, shape))
+            {
+                let offers = would
+                    .get(index)
+                    .map(|supply| supply.offers.as_slice())
+                    .unwrap_or_default();
+                let best = offers
+                    .iter()
+                    .min_by(|a, b| a.hourly.0.total_cmp(&b.hourly.0));
+                let instead =
+                    best.map(|offer| format!("{} for ${} an hour", node_text(offer), offer.hourly));
+                let reason = reason.clone();
+                leave_out(
+                    market.display.clone(),
+                    shape,
+                    Why::NotEnabled { reason, instead },
+                );
+            }
+            return candidates;
+        }
+    };
+    for (alternative, (shape, supply)) in shapes.iter().zip(supplies).enumerate() {
+        if let Some(why) = &supply.lack {
+            leave_out(market.display.clone(), shape, why.clone());
+        }
+        for offer in &supply.offers {
+            if let Some(block) = blocks.iter().find(|block| block.covers(offer)) {
+                let (until, reason) = (block.until, block.reason.clone());
+                leave_out(offer.infra_text(), shape, Why::Blocked { until, reason });
+                continue;
+            }
+            candidates.push(Candidate {
+                alternative,
+                offer: offer.clone(),
+                cost: Dollars(offer.hourly.0 * f64::from(task.num_nodes)),
+            });
+        }
+    }
+    candidates
+}
+
+/// Returns whether a shape may be placed in a cloud, as far as it names one.
+fn is_meant(market: &Market, shape: &Shape) -> bool {
+    shape
+        .infra
+        .cloud
+        .as_ref()
+        .is_none_or(|cloud| *cloud == market.cloud)
+}
+
+/// Sorts candidates, each with the number of its cloud.
+fn rank(ranked: &mut [(usize, Candidate)], order: Order) {
+    ranked.sort_by(|(cloud_a, a), (cloud_b, b)| {
+        let listed = match order {
+            Order::Cheapest => std::cmp::Ordering::Equal,
+            Order::AsListed => a.alternative.cmp(&b.alternative),
+        };
+        let name = |offer: &Offer| {
+            (
+                offer.instance_type.clone(),
+                offer.region.clone(),
+                offer.zone.clone(),
+            )
+        };
+        listed
+            .then_with(|| a.cost.0.total_cmp(&b.cost.0))
+            .then_with(|| cloud_a.cmp(cloud_b))
+            .then_with(|| a.alternative.cmp(&b.alternative))
+            .then_with(|| name(&a.offer).cmp(&name(&b.offer)))
+    });
+}
+
+/// Leaves out what is there already: the same node through two alternatives is one candidate, unless they ask for other things
+/// around it.
+fn once_each(candidates: impl Iterator<Item = Candidate>, shapes: &[Shape]) -> Vec<Candidate> {
+    let mut kept: Vec<Candidate> = Vec::new();
+    let mut by_node: HashMap<_, Vec<usize>> = HashMap::new();
+    for candidate in candidates {
+        let offer = &candidate.offer;
+        let key = (
+            offer.instance_type.clone(),
+            offer.region.clone(),
+            offer.zone.clone(),
+        );
+        let same = by_node.entry(key).or_default();
+        let is_known = same.iter().map(|at| &kept[*at]).any(|other| {
+            other.offer == *offer
+                && shapes.get(other.alternative) == shapes.get(candidate.alternative)
+        });
+        if !is_known {
+            same.push(kept.len());
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// Names a node: `p3.2xlarge in AWS (us-east-1)`.
+fn node_text(offer: &Offer) -> String {
+    match &offer.instance_type {
+        Some(instance) => format!("{instance} in {}", offer.infra_text()),
+        None => offer.infra_text(),
+    }
+}
+
+/// Says why nothing fits.
+fn explain(task: &Task, markets: &[Market], ruled_out: &[RuledOut]) -> Error {
+    let shapes = &task.resources.alternatives;
+    let open: Vec<&Market> = markets
+        .iter()
+        .filter(|market| matches!(market.state, Standing::Open(_)))
+        .collect();
     let disabled = |shape: &Shape| {
-        shape
-            .infra
-            .cloud
-            .clone()
-            .filter(|cloud| !enabled.contains(cloud))
+        let named = shape.infra.cloud.clone();
+        named.filter(|cloud| open.iter().all(|market| market.cloud != *cloud))
     };
     let all_disabled: Option<Vec<String>> = shapes.iter().map(disabled).collect();
-    if let Some(cloud) = all_disabled.and_then(|clouds| clouds.into_iter().next()) {
-        return Error::new(
-            Kind::ResourcesUnavailable,
-            format!("the infra `{cloud}` is not enabled"),
-        )
-        .hint(format!("sky check {cloud} shows what is missing"))
-        .hint(format!("enabled: {}", enabled.join(", ")));
-    }
-    let wanted: Vec<String> = shapes
-        .iter()
-        .map(|shape| shape_text(task.num_nodes, shape))
-        .collect();
-    let message = match wanted.as_slice() {
-        [one] => format!("no enabled infra offers {one}"),
-        several => format!("no enabled infra offers any of {}", several.join(", ")),
+    let mut error = if let Some(cloud) = all_disabled.and_then(|clouds| clouds.into_iter().next()) {
+        let enabled: Vec<&str> = open.iter().map(|market| market.cloud.as_str()).collect();
+        let reasons = ruled_out
+            .iter()
+            .filter(|one| matches!(one.why, Why::NotEnabled { .. }));
+        reasons
+            .fold(
+                Error::new(
+                    Kind::ResourcesUnavailable,
+                    format!("the infra `{cloud}` is not enabled"),
+                ),
+                |error, one| error.hint(one.to_string()),
+            )
+            .hint(format!("sky check {cloud} shows what is missing"))
+            .hint(format!("enabled: {}", enabled.join(", ")))
+    } else {
+        let wanted: Vec<String> = shapes
+            .iter()
+            .map(|shape| shape_text(task.num_nodes, shape))
+            .collect();
+        let message = match wanted.as_slice() {
+            [one] => format!("no enabled infra offers {one}"),
+            several => format!("no enabled infra offers any of {}", several.join(", ")),
+        };
+        let hints = hints(shapes, ruled_out);
+        hints
+            .into_iter()
+            .fold(Error::new(Kind::ResourcesUnavailable, message), Error::hint)
     };
-    let mut error = Error::new(Kind::ResourcesUnavailable, message);
-    for hint in hints(shapes, offers, enabled) {
-        error = error.hint(hint);
+    if let Ok(list) = serde_json::to_value(ruled_out) {
+        error = error.attribute("ruled_out", list);
     }
     error
 }
 
-/// Says what to change, from the offers that came closest.
-fn hints(shapes: &[Shape], offers: &[Offer], enabled: &[String]) -> Vec<String> {
+/// Says what to change: what was ruled out, and why, and what would help.
+fn hints(shapes: &[Shape], ruled_out: &[RuledOut]) -> Vec<String> {
+    /// The most lines about what was ruled out.
+    const MOST: usize = 6;
     let mut hints: Vec<String> = Vec::new();
     let mut add = |hint: String| {
         if !hints.contains(&hint) {
             hints.push(hint);
         }
     };
-    for shape in shapes {
-        let here = offers.iter().filter(|offer| enabled.contains(&offer.cloud));
-        let closest = here
-            .filter_map(|offer| Some((tailor(shape, offer).err()?, offer)))
-            .max_by_key(|(miss, _)| *miss);
-        match closest {
-            Some((Miss::Accelerators, _)) => {
-                if let Some(wanted) = &shape.accelerators {
-                    let near = close_accelerators(&wanted.name);
-                    if !near.is_empty() {
-                        add(format!("did you mean {}?", near.join(", ")));
-                    }
-                }
-                add("sky gpus list shows which accelerators there are".to_owned());
+    let has = |is: fn(&Why) -> bool| ruled_out.iter().any(|one| is(&one.why));
+    if has(|why| matches!(why, Why::Accelerators { .. })) {
+        for wanted in shapes
+            .iter()
+            .filter_map(|shape| shape.accelerators.as_ref())
+        {
+            let near = close_accelerators(&wanted.name);
+            if !near.is_empty() {
+                add(format!("did you mean {}?", near.join(", ")));
             }
-            Some((Miss::Cpus, offer)) if offer.is_cut_to_size() => {
-                add(format!("{} has {} CPUs", offer.infra_text(), offer.vcpus));
-            }
-            Some((Miss::Memory, offer)) if offer.is_cut_to_size() => {
-                add(format!(
-                    "{} has {} GB of memory",
-                    offer.infra_text(),
-                    super::text::short(offer.memory_gb)
-                ));
-            }
-            Some((Miss::Cpus | Miss::Memory, _)) => {
-                add("append `+` to cpus or memory to accept larger machines".to_owned());
-            }
-            Some((Miss::Spot, _)) => {
-                add("leave out --use-spot: there is no spot capacity here".to_owned());
-            }
-            Some((Miss::Cost, offer)) => {
-                add(format!(
-                    "the cheapest fit costs ${} an hour: raise max_hourly_cost",
-                    offer.hourly
-                ));
-            }
-            Some((Miss::Place | Miss::InstanceType, _)) | None => {}
         }
+    }
+    for one in ruled_out.iter().take(MOST) {
+        add(one.to_string());
+    }
+    if has(|why| matches!(why, Why::Accelerators { .. } | Why::InstanceType { .. })) {
+        add("sky gpus list shows which accelerators there are".to_owned());
+    }
+    if has(|why| matches!(why, Why::Cpus { have: None } | Why::Memory { have: None })) {
+        add("append `+` to cpus or memory to accept larger machines".to_owned());
+    }
+    if has(|why| matches!(why, Why::Spot)) {
+        add("leave out --use-spot to take machines on demand".to_owned());
+    }
+    if has(|why| matches!(why, Why::Cost { .. })) {
+        add("raise max_hourly_cost".to_owned());
     }
     add("ask for less, or enable more infra: sky check".to_owned());
     hints

@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::catalog::Offer;
+use crate::catalog::{Offer, RuledOut};
 use crate::task::Shape;
 
 use super::plan::{Candidate, Plan};
@@ -16,13 +16,13 @@ const INSTANCE_WIDTH: usize = 15;
 
 /// Returns the table of what was considered, without a line end at its end.
 ///
-/// One row per place, accelerator and spot setting: the best instance of each; the first row is chosen.
+/// One row per cloud (or pool, context, cluster), accelerator and spot setting: the best of each; the first row is chosen.
 pub(crate) fn table(plan: &Plan) -> String {
     let mut rows: Vec<[String; 7]> = Vec::new();
     let mut shown: Vec<&Candidate> = Vec::new();
     for candidate in &plan.candidates {
         let same_row = |other: &&&Candidate| {
-            other.offer.infra() == candidate.offer.infra()
+            market(&other.offer) == market(&candidate.offer)
                 && other.offer.accelerators == candidate.offer.accelerators
                 && other.offer.spot == candidate.offer.spot
         };
@@ -57,6 +57,22 @@ pub(crate) fn table(plan: &Plan) -> String {
     );
     lines.push(rule);
     lines.join("\n")
+}
+
+/// What rows tell apart: a cloud where machine types are sold, for which regions are a detail, else a pool, context or cluster.
+fn market(offer: &Offer) -> (&str, Option<&String>) {
+    let place = offer.region.as_ref().filter(|_| offer.is_cut_to_size());
+    (&offer.cloud, place)
+}
+
+/// Returns what was left out and why, one line each, without a line end at the end; empty when nothing was.
+pub(crate) fn ruled_out(plan: &Plan) -> String {
+    let line = |one: &RuledOut| format!("  {one} (by {}; wanted {})", one.why.by(), one.wish);
+    let lines: Vec<String> = plan.ruled_out.iter().map(line).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("Ruled out:\n{}", lines.join("\n"))
 }
 
 /// Returns "1 node", "2 nodes".

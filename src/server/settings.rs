@@ -12,7 +12,7 @@ use super::log::DEFAULT_LIMIT;
 use super::uploads::Limits;
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
-use crate::clouds::{ABSENT, CloudId};
+use crate::clouds::{ABSENT, CloudId, absent};
 use crate::requests;
 use crate::sys::env;
 use crate::sys::fs::read_optional;
@@ -188,14 +188,14 @@ impl File {
     /// Returns the infra of a name; none for one that users know and this release cannot reach.
     fn cloud(&self, name: &str) -> Result<Option<CloudId>> {
         let lower = name.to_ascii_lowercase();
-        if ABSENT.contains(&lower.as_str()) {
+        if absent(&lower).is_some() {
             return Ok(None);
         }
         if let Some(id) = CloudId::ALL.iter().find(|id| id.as_str() == lower) {
             return Ok(Some(*id));
         }
         let ours = CloudId::ALL.iter().map(|id| id.as_str());
-        let known: Vec<&str> = ours.chain(ABSENT.iter().copied()).collect();
+        let known: Vec<&str> = ours.chain(ABSENT.iter().map(|one| one.name)).collect();
         let origin = self.origin.display();
         let what = format!(
             "{origin}: `allowed_clouds` names `{}`, which is no infra",

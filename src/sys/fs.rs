@@ -76,6 +76,15 @@ pub(crate) fn read_at_most(path: &Path, limit: usize) -> std::io::Result<Vec<u8>
     Ok(bytes)
 }
 
+/// Opens a file for reading; `None` when it does not exist.
+pub(crate) fn open_optional(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("open `{}`", path.display()), &e)),
+    }
+}
+
 /// Reads a file as text; `None` when it does not exist.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<String>> {
     match std::fs::read_to_string(path) {

@@ -44,6 +44,11 @@ impl Paths {
         self.sky().join("user_hash")
     }
 
+    /// The price list of a cloud, where `SkyPilot` keeps it, too: `~/.sky/catalogs/v8/<cloud>/vms.csv`.
+    pub(crate) fn catalog(&self, cloud: &str) -> PathBuf {
+        self.sky().join("catalogs/v8").join(cloud).join("vms.csv")
+    }
+
     /// The server's state directory, `~/.sky/api_server`.
     pub(crate) fn state(&self) -> &Path {
         &self.state

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::amount::Amount;
 use crate::base::ids::clip;
 
 /// Names that are corrected to this spelling and suggested for near misses.
@@ -97,9 +98,59 @@ impl Accelerator {
         })
     }
 
+    /// Returns what is wished for where the name is an amount of memory: `80GB+`, `nvidia:80GB+`.
+    pub(crate) fn memory_wish(&self) -> Option<MemoryWish> {
+        let (vendor, amount) = match self.name.split_once(':') {
+            Some((vendor, amount)) => (Some(vendor.to_ascii_lowercase()), amount),
+            None => (None, self.name.as_str()),
+        };
+        let is_amount = amount.starts_with(|c: char| c.is_ascii_digit())
+            && amount
+                .trim_end_matches('+')
+                .to_ascii_uppercase()
+                .ends_with('B');
+        let amount = is_amount.then(|| Amount::memory(amount).ok()).flatten()?;
+        Some(MemoryWish { vendor, amount })
+    }
+
     /// Returns whether the names are the same.
     pub(crate) fn is_same_kind(&self, other: &Self) -> bool {
         self.name.eq_ignore_ascii_case(&other.name)
+    }
+}
+
+/// Any accelerator with so much memory.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MemoryWish {
+    /// Who makes it, in lower case.
+    vendor: Option<String>,
+    /// Gigabytes of each.
+    amount: Amount,
+}
+
+impl MemoryWish {
+    /// Returns whether an accelerator of this name with so much memory will do. Of a name that is not known, nothing is.
+    pub(crate) fn is_met_by(&self, name: &str, gigabytes: f64) -> bool {
+        // Drivers report a little less than what is on the label: 22.4 of 24, 79.6 of 80.
+        let (least, value) = (self.amount.value * 0.92, self.amount.value * 1.02);
+        let enough = gigabytes >= least && (self.amount.at_least || gigabytes <= value);
+        enough
+            && self
+                .vendor
+                .as_deref()
+                .is_none_or(|vendor| vendor == maker(name))
+    }
+}
+
+/// Returns who makes an accelerator.
+fn maker(name: &str) -> &'static str {
+    let is = |part: &str| name.to_ascii_lowercase().starts_with(part);
+    match () {
+        () if is("mi") || is("radeon") => "amd",
+        () if is("gaudi") => "intel",
+        () if is("inferentia") || is("trainium") => "aws",
+        () if is("tpu") => "google",
+        () => "nvidia",
     }
 }
 

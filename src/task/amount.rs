@@ -7,16 +7,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::clip;
 
-/// A quantity, exact or at least: `4`, `4+`.
+/// A quantity, exact or at least: `4`, `4+`; of memory also for each CPU: `4x`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Amount {
     /// How much.
     pub(crate) value: f64,
     /// More will do as well.
     pub(crate) at_least: bool,
+    /// So much for each CPU of the machine; more will do as well.
+    #[serde(default)]
+    pub(crate) per_cpu: bool,
 }
 
 impl Amount {
+    /// Exactly so much.
+    #[cfg(test)]
+    pub(crate) const fn exactly(value: f64) -> Self {
+        Self {
+            value,
+            at_least: false,
+            per_cpu: false,
+        }
+    }
+
+    /// So much or more.
+    pub(crate) const fn at_least(value: f64) -> Self {
+        Self {
+            value,
+            at_least: true,
+            per_cpu: false,
+        }
+    }
+
+    /// So much or more for each CPU.
+    pub(crate) const fn per_cpu(value: f64) -> Self {
+        Self {
+            value,
+            at_least: true,
+            per_cpu: true,
+        }
+    }
+
+    /// Returns what it comes to on a machine with so many CPUs.
+    pub(crate) fn for_cpus(self, vcpus: f64) -> Self {
+        if self.per_cpu {
+            Self::at_least(self.value * vcpus)
+        } else {
+            self
+        }
+    }
+
     /// Returns whether so much meets this wish.
     pub(crate) fn is_met_by(self, have: f64) -> bool {
         /// Machines report their memory a little short of the round figure.
@@ -28,11 +68,18 @@ impl Amount {
         }
     }
 
-    /// Reads gigabytes: `16`, `16+`, `16GB`, `16384MB+`.
+    /// Reads gigabytes: `16`, `16+`, `16GB`, `16384MB+`; `4x` = 4 for each CPU.
     pub(crate) fn memory(text: &str) -> Result<Self, String> {
+        if let Some(value) = text.trim().strip_suffix('x').and_then(positive) {
+            return Ok(Self::per_cpu(value));
+        }
         let (text, at_least) = split_plus(text);
         let value = gigabytes(text)?;
-        Ok(Self { value, at_least })
+        Ok(Self {
+            value,
+            at_least,
+            per_cpu: false,
+        })
     }
 }
 
@@ -42,7 +89,11 @@ impl FromStr for Amount {
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, at_least) = split_plus(text);
         match positive(number) {
-            Some(value) => Ok(Self { value, at_least }),
+            Some(value) => Ok(Self {
+                value,
+                at_least,
+                per_cpu: false,
+            }),
             None => Err(format!(
                 "`{}` is not a number above 0, such as `4` or `4+`",
                 clip(text)
@@ -53,7 +104,46 @@ impl FromStr for Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.value, if self.at_least { "+" } else { "" })
+        let bound = match (self.per_cpu, self.at_least) {
+            (true, _) => "x",
+            (false, true) => "+",
+            (false, false) => "",
+        };
+        write!(f, "{}{bound}", self.value)
+    }
+}
+
+/// A disk inside the machine: `nvme:1000+`, `ssd:500`, `nvme`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LocalDisk {
+    /// It must be NVMe; otherwise any solid-state disk will do.
+    nvme: bool,
+    /// Gigabytes of all such disks; none = any.
+    size: Option<Amount>,
+}
+
+impl LocalDisk {
+    /// Reads what [`super::read_resources::local_disk`] has checked.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let (mode, size) = match text.split_once(':') {
+            Some((mode, size)) => (mode, Some(size)),
+            None if text.starts_with(|c: char| c.is_ascii_digit()) => ("nvme", Some(text)),
+            None => (text, None),
+        };
+        Some(Self {
+            nvme: mode == "nvme",
+            size: size.map(Amount::memory).transpose().ok()?,
+        })
+    }
+
+    /// Returns whether such a disk meets the wish; sizes within a gigabyte are the same.
+    pub(crate) fn is_met_by(self, gigabytes: f64, nvme: bool) -> bool {
+        let enough = match self.size {
+            None => gigabytes > 0.0,
+            Some(size) if size.at_least => gigabytes >= size.value,
+            Some(size) => (gigabytes - size.value).abs() < 1.0,
+        };
+        enough && (nvme || !self.nvme)
     }
 }
 

@@ -33,8 +33,8 @@ mod tests;
 mod wire_tests;
 
 pub(crate) use accelerator::{Accelerator, close_names as close_accelerators};
-pub(crate) use amount::Amount;
-pub(crate) use infra::Infra;
+pub(crate) use amount::{Amount, LocalDisk};
+pub(crate) use infra::{CLOUDS, Infra};
 pub(crate) use model::{Dag, MountSource, Task, Workdir};
 pub(crate) use overrides::{Overrides, Secretive, Setting};
 pub(crate) use read::{Entry, classify, parse};

@@ -45,7 +45,8 @@ fn the_captured_text_of_a_request_is_understood() {
         task.resources.first().cpus,
         Some(Amount {
             value: 2.0,
-            at_least: true
+            at_least: true,
+            per_cpu: false,
         })
     );
     assert_eq!(task.envs["GREETING"], "hello");
@@ -116,7 +117,8 @@ fn resources_are_read() {
         shape.memory,
         Some(Amount {
             value: 0.5,
-            at_least: false
+            at_least: false,
+            per_cpu: false,
         })
     );
     assert_eq!(
@@ -418,7 +420,8 @@ fn overrides_win() {
         shape.cpus,
         Some(Amount {
             value: 2.0,
-            at_least: true
+            at_least: true,
+            per_cpu: false,
         })
     );
     assert_eq!(shape.ports.len(), 3);

@@ -69,7 +69,11 @@ fn amount() -> impl Strategy<Value = Amount> {
         ],
         any::<bool>(),
     )
-        .prop_map(|(value, at_least)| Amount { value, at_least })
+        .prop_map(|(value, at_least)| Amount {
+            value,
+            at_least,
+            per_cpu: false,
+        })
 }
 
 fn infra() -> impl Strategy<Value = Infra> {

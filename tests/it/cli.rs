@@ -21,6 +21,10 @@ const COMMANDS: &[&str] = &[
     "check",
     "gpus",
     "gpus list",
+    "catalog",
+    "catalog list",
+    "catalog show",
+    "catalog update",
     "api",
     "api start",
     "api stop",
@@ -82,7 +86,7 @@ fn every_command_explains_itself_with_examples() {
         }
     }
     // A group alone explains itself, too; and nothing of this starts a server.
-    for group in ["api", "gpus"] {
+    for group in ["api", "gpus", "catalog"] {
         assert_eq!(
             sky(&world, group).ok().stdout,
             sky(&world, &format!("{group} --help")).ok().stdout
@@ -212,7 +216,11 @@ fn listings_are_plain_in_pipes_and_nothing_but_json_with_o_json() {
         ("check", 0),
         ("check aws", 0),
         ("gpus list", 0),
-        ("gpus list H100", 1),
+        ("check -v", 0),
+        ("gpus list H100", 0),
+        ("gpus list H1000", 1),
+        ("catalog list", 0),
+        ("catalog show aws m6i", 0),
         ("api status", 0),
         ("api status -a", 0),
         ("api status 00000000", 1),

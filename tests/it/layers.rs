@@ -67,7 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent", &["store", "transport", "http", "api", "sys"]),
-    ("client", &["task", "http", "api", "sys"]),
+    ("client", &["catalog", "task", "http", "api", "sys"]),
     ("lib", &["agent", "client", "node", "server"]),
 ];
 

@@ -10,6 +10,7 @@ mod agent;
 mod bad_input;
 mod burst;
 mod cancel;
+mod catalog;
 mod cli;
 mod crash;
 mod follow;

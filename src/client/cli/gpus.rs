@@ -10,7 +10,9 @@ use super::{App, help};
 use crate::api::bodies::AcceleratorsBody;
 use crate::base::{Error, Kind, Result};
 use crate::client::exit::{Exit, Outcome};
-use crate::client::ui::Table;
+use crate::client::session::Session;
+use crate::client::ui::{Cell, Table};
+use crate::task::Infra;
 
 /// The columns of `/list_accelerators`, in the order of its rows.
 type Row = (
@@ -55,11 +57,17 @@ struct ListArgs {
     /// Only of this infra: `aws`, `aws/us-east-1`, `local`
     #[arg(long, value_name = "INFRA")]
     infra: Option<String>,
+    /// Use `--infra`
+    #[arg(long, value_name = "CLOUD", hide = true, conflicts_with = "infra")]
+    cloud: Option<String>,
+    /// Only in regions whose name contains this
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
     /// Each region, not only the cheapest
     #[arg(long, requires = "accelerator")]
     all_regions: bool,
     /// With more detail
-    #[arg(short, long)]
+    #[arg(short, long, hide = true)]
     verbose: bool,
     #[command(flatten)]
     output: OutputArgs,
@@ -78,53 +86,101 @@ pub(super) async fn run(app: &App, args: GpusArgs) -> Outcome {
 /// Lists accelerators.
 async fn list(app: &App, args: ListArgs) -> Outcome {
     let (name, quantity) = wanted(args.accelerator.as_deref())?;
-    let mut infra = args.infra.as_deref().unwrap_or("").splitn(2, '/');
-    let cloud = infra
-        .next()
-        .filter(|cloud| !cloud.is_empty() && *cloud != "*");
+    let (cloud, region) = args.place()?;
     let session = app.open(&args.config).await?;
     let body = AcceleratorsBody {
         common: session.common(),
         name_filter: name.clone(),
-        region_filter: infra.next().map(str::to_owned),
+        region_filter: region,
         quantity_filter: quantity,
-        clouds: cloud.map(|cloud| Value::from(cloud.to_owned())),
+        clouds: cloud.map(Value::from),
+        gpus_only: true,
+        all_regions: args.all_regions,
     };
-    if let Some(name) = name {
-        let found: BTreeMap<String, Vec<Row>> = session.ask("/list_accelerators", &body).await?;
-        if found.is_empty() {
-            let what = format!("no enabled infra offers the accelerator `{name}`");
-            return Err(Error::new(Kind::NotFound, what)
-                .hint("sky gpus list")
-                .into());
-        }
-        if args.output.is_json() {
-            app.ui.out_json(&found)?;
-        } else {
-            app.ui.out(
-                offers(found)
-                    .render(app.ui.out_colors())
-                    .trim_end_matches('\n'),
-            );
-        }
-        return Ok(Exit::Success);
+    let Some(name) = name else {
+        return list_all(app, &session, &args, &body).await;
+    };
+    let found: BTreeMap<String, Vec<Row>> = session.ask("/list_accelerators", &body).await?;
+    if found.is_empty() {
+        let number = quantity.map_or_else(String::new, |n| format!(":{n}"));
+        let what = format!("no known infra offers the accelerator `{name}{number}` there");
+        return Err(Error::new(Kind::NotFound, what)
+            .hint("sky gpus list -a lists all that are known")
+            .hint("sky catalog update gets complete price lists")
+            .into());
     }
-    let found: BTreeMap<String, Vec<f64>> = session.ask("/list_accelerator_counts", &body).await?;
     if args.output.is_json() {
         app.ui.out_json(&found)?;
-    } else if found.is_empty() {
-        app.ui.out("No accelerators found on the enabled infra.");
-        app.ui.err("`sky check` shows which infra is enabled.");
     } else {
-        app.ui.out(
-            counts(&found)
-                .render(app.ui.out_colors())
-                .trim_end_matches('\n'),
-        );
-        app.ui
-            .err("`sky gpus list NAME` shows where an accelerator is offered, and for how much.");
+        show(app, &offers(found));
     }
     Ok(Exit::Success)
+}
+
+/// Lists the names of accelerators; with `--all` the rare ones, too, and where each is offered.
+async fn list_all(
+    app: &App,
+    session: &Session,
+    args: &ListArgs,
+    body: &AcceleratorsBody,
+) -> Outcome {
+    let found: BTreeMap<String, Vec<f64>> = session.ask("/list_accelerator_counts", body).await?;
+    if args.output.is_json() {
+        app.ui.out_json(&found)?;
+        return Ok(Exit::Success);
+    }
+    if found.is_empty() {
+        app.ui.out("No accelerators found.");
+        app.ui
+            .err("`sky catalog list` shows which price lists there are.");
+        return Ok(Exit::Success);
+    }
+    let mut parts = counts(&found, args.all);
+    if args.all {
+        let found: BTreeMap<String, Vec<Row>> = session.ask("/list_accelerators", body).await?;
+        parts.push(offers(found));
+    }
+    for (i, part) in parts.iter().enumerate() {
+        if i > 0 {
+            app.ui.out("");
+        }
+        show(app, part);
+    }
+    if args.all {
+        app.ui
+            .err("Prices: sky catalog list. What can be used: sky check.");
+    } else {
+        app.ui.err(
+            "`-a` shows all; `sky gpus list NAME` shows where one is offered, and for how much.",
+        );
+    }
+    Ok(Exit::Success)
+}
+
+/// Prints a table.
+fn show(app: &App, table: &Table) {
+    app.ui
+        .out(table.render(app.ui.out_colors()).trim_end_matches('\n'));
+}
+
+impl ListArgs {
+    /// Returns cloud and region that are asked for.
+    fn place(&self) -> Result<(Option<String>, Option<String>)> {
+        let text = self.infra.as_ref().or(self.cloud.as_ref());
+        let infra = match text {
+            Some(text) => text
+                .parse::<Infra>()
+                .map_err(|what| Error::new(Kind::Usage, format!("--infra: {what}")))?,
+            None => Infra::default(),
+        };
+        if infra.region.is_some() && self.region.is_some() {
+            return Err(Error::new(
+                Kind::Usage,
+                "--region and the region in --infra exclude each other",
+            ));
+        }
+        Ok((infra.cloud, infra.region.or_else(|| self.region.clone())))
+    }
 }
 
 /// Splits `H100:8`.
@@ -147,14 +203,55 @@ fn wanted(text: Option<&str>) -> Result<(Option<String>, Option<u32>)> {
     }
 }
 
-/// The table of all names.
-fn counts(found: &BTreeMap<String, Vec<f64>>) -> Table {
-    let mut table = Table::new(["COMMON_GPU", "AVAILABLE_QUANTITIES"]);
-    for (name, counts) in found {
-        let counts: Vec<String> = counts.iter().map(f64::to_string).collect();
-        table.row([name.as_str().into(), counts.join(", ").into()]);
+/// The accelerators that most people use, in the order of the table.
+const COMMON: [&str; 14] = [
+    "A10",
+    "A10G",
+    "A100",
+    "A100-80GB",
+    "B200",
+    "H100",
+    "H200",
+    "L4",
+    "L40S",
+    "RTX5090",
+    "RTXPRO6000",
+    "T4",
+    "V100",
+    "V100-32GB",
+];
+
+/// The tables of names: common ones, TPUs, and with `all` the others; without rows none is shown. Where nothing is common, the
+/// others are shown anyway.
+fn counts(found: &BTreeMap<String, Vec<f64>>, all: bool) -> Vec<Table> {
+    let is_common = |name: &str| COMMON.contains(&name);
+    let is_tpu = |name: &str| name.starts_with("tpu-");
+    let row = |name: &str| -> Option<[Cell; 2]> {
+        let counts: Vec<String> = found.get(name)?.iter().map(f64::to_string).collect();
+        Some([name.into(), counts.join(", ").into()])
+    };
+    let tpus = found.keys().map(String::as_str).filter(|name| is_tpu(name));
+    let mut groups: Vec<(&str, Vec<[Cell; 2]>)> = vec![
+        ("COMMON_GPU", COMMON.into_iter().filter_map(row).collect()),
+        ("GOOGLE_TPU", tpus.filter_map(row).collect()),
+    ];
+    let none_yet = groups.iter().all(|(_, rows)| rows.is_empty());
+    if all || none_yet {
+        let others = found
+            .keys()
+            .map(String::as_str)
+            .filter(|name| !is_common(name) && !is_tpu(name));
+        groups.push(("OTHER_GPU", others.filter_map(row).collect()));
     }
-    table
+    groups.retain(|(_, rows)| !rows.is_empty());
+    let table = |(title, rows): (&str, Vec<[Cell; 2]>)| {
+        let mut table = Table::new([title, "AVAILABLE_QUANTITIES"]);
+        for row in rows {
+            table.row(row);
+        }
+        table
+    };
+    groups.into_iter().map(table).collect()
 }
 
 /// The table of where one is offered.

@@ -24,6 +24,7 @@ Clusters:
 Infra:
   check        Check which infra can be used
   gpus         Show accelerators and where they are offered
+  catalog      Show and update what machines of clouds cost
 
 API server:
   api          Control the API server and its requests
@@ -47,7 +48,7 @@ pub(super) const LAUNCH: &str = "Examples:
   sky launch -c demo -d -y task.yaml       do not ask, return once the job is submitted
   sky launch --async -y task.yaml          return at once; follow with `sky api logs`
   sky launch -c demo -i 30 --down t.yaml   tear the cluster down after 30 idle minutes
-  sky launch --dryrun task.yaml            show what would be used";
+  sky launch --dryrun -v task.yaml         show what would be used, and what was ruled out";
 /// Examples of `sky exec`.
 pub(super) const EXEC: &str = "Examples:
   sky exec demo 'nvidia-smi'
@@ -106,12 +107,21 @@ pub(super) const DOWN: &str = "Examples:
 /// Examples of `sky check`.
 pub(super) const CHECK: &str = "Examples:
   sky check
-  sky check local
+  sky check -v               with what to do, and all infra
   sky check -o json";
 /// Examples of `sky gpus`.
 pub(super) const GPUS: &str = "Examples:
   sky gpus list
-  sky gpus list H100:8";
+  sky gpus list H100:8
+  sky gpus list A10G --infra aws --region us-west-2
+  sky gpus list L4 --all-regions -o json";
+/// Examples of `sky catalog`.
+pub(super) const CATALOG: &str = "Examples:
+  sky catalog list
+  sky catalog show aws m6i
+  sky catalog show aws g6.xlarge --all-regions
+  sky catalog update aws                      the list that SkyPilot publishes
+  sky catalog update aws --from vms.csv";
 /// Examples of `sky api`.
 pub(super) const API: &str = "Examples:
   sky api status              requests that have not finished

@@ -37,6 +37,9 @@ pub(crate) struct LaunchArgs {
     /// Show what would be used, and stop
     #[arg(long)]
     dryrun: bool,
+    /// Also say what was ruled out, and why
+    #[arg(short, long)]
+    verbose: bool,
     /// Return once the job is submitted
     #[arg(short, long, overrides_with = "no_detach_run")]
     detach_run: bool,
@@ -146,6 +149,7 @@ async fn launch(
         no_setup: args.no_setup,
         fast: args.fast,
         quiet_optimizer: asked == Asked::TableShown,
+        verbose: args.verbose,
         resize: args.resize,
         include_credentials: true,
         clone_disk_from: args.clone_disk_from.clone(),

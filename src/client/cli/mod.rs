@@ -6,6 +6,7 @@ mod api_server;
 mod args;
 mod autostop;
 mod cancel;
+mod catalog;
 mod check;
 mod cost_report;
 mod down;
@@ -97,6 +98,8 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// Show accelerators and where they are offered
     Gpus(gpus::GpusArgs),
+    /// Show and update what machines of clouds cost
+    Catalog(catalog::CatalogArgs),
     /// Control the API server and its requests
     Api(api::ApiArgs),
     /// Commands of later releases.
@@ -160,6 +163,7 @@ impl Command {
             Self::Down(args) => Box::pin(down::run(app, args)).await,
             Self::Check(args) => Box::pin(check::run(app, args)).await,
             Self::Gpus(args) => Box::pin(gpus::run(app, args)).await,
+            Self::Catalog(args) => Box::pin(catalog::run(app, args)).await,
             Self::Api(args) => Box::pin(api::run(app, args)).await,
             Self::Other(words) => Err(absent(&words).into()),
         }

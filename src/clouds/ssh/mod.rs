@@ -362,6 +362,7 @@ fn offer_of(pool: &str, facts: &Facts, wish: &Shape) -> Offer {
         accelerators,
         hourly: Dollars(0.0),
         spot: false,
+        arch: None,
     }
 }
 
