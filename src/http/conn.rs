@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -117,14 +117,16 @@ async fn serve_http1(
     drain: CancellationToken,
 ) -> hyper::Result<()> {
     let keep_alive = matches!(service, Service::Routes(..));
-    let connection = server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .keep_alive(keep_alive)
-        .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.max_header_bytes)
-        .max_buf_size(limits.max_header_bytes.max(128 * 1024))
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
+    // On the heap, or the future of each idle connection has room for it twice, and for HTTP/2's as well.
+    let mut connection = Box::pin(
+        server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .keep_alive(keep_alive)
+            .header_read_timeout(limits.header_timeout)
+            .max_header_size(limits.max_header_bytes)
+            .max_buf_size(limits.max_header_bytes.max(128 * 1024))
+            .serve_connection(TokioIo::new(io), service),
+    );
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
@@ -142,17 +144,18 @@ async fn serve_http2(
 ) -> hyper::Result<()> {
     let max_headers = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
     let refuses = matches!(service, Service::Refuse(_));
-    let connection = server::conn::http2::Builder::new(spawner)
-        .timer(TokioTimer::new())
-        .max_header_list_size(max_headers)
-        .max_concurrent_streams(limits.max_streams)
-        .keep_alive_interval(limits.ping_interval)
-        .keep_alive_timeout(limits.ping_interval)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
-        .max_send_buf_size(1024 * 1024)
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
+    let mut connection = Box::pin(
+        server::conn::http2::Builder::new(spawner)
+            .timer(TokioTimer::new())
+            .max_header_list_size(max_headers)
+            .max_concurrent_streams(limits.max_streams)
+            .keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_interval)
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .max_send_buf_size(1024 * 1024)
+            .serve_connection(TokioIo::new(io), service),
+    );
     if !refuses {
         tokio::select! {
             ended = connection.as_mut() => return ended,

@@ -124,7 +124,8 @@ impl JobTail {
             Err(error) => Err(error.clone()),
         };
         if let Some(attached) = self.attached.take() {
-            attached.finish(result).await?;
+            // Once, at the end: on the heap, so that thousands who wait have no room for it.
+            Box::pin(attached.finish(result)).await?;
         }
         piece
     }

@@ -35,6 +35,14 @@ fn a_job_runs_and_its_log_is_followed() {
     assert_eq!(text, expected);
     let stored = std::fs::read_to_string(home.join("sky_logs/1-t/run.log")).expect("it is there");
     assert_eq!(stored, expected);
+    let part = |query| node.log(id, query);
+    assert_eq!(part("offset=10&limit=7").0, expected[10..17]);
+    assert_eq!(part("tail=1&limit=1").0, "(");
+    let (end, outcome) = part("back=8");
+    assert_eq!(
+        (end.as_str(), &outcome["status"]),
+        ("stdin 1\n", &json!("SUCCEEDED"))
+    );
     assert!(home.join("sky_logs/1-t/tasks/run.log").exists());
 }
 

@@ -134,15 +134,16 @@ impl Node {
 
     /// Follows a job's log to its end; returns text and status.
     pub(crate) fn follow(&self, job: u64) -> (String, String) {
-        let (status, body) = self.call(
-            "GET",
-            &format!("/v1/jobs/{job}/log?follow=true&offset=0"),
-            b"",
-        );
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-        let (text, end) = frames(&body);
+        let (text, end) = self.log(job, "follow=true&offset=0");
         let status = end["status"].as_str().expect("a status").to_owned();
         (text, status)
+    }
+
+    /// Reads a part of a job's log; returns text and end.
+    pub(crate) fn log(&self, job: u64, query: &str) -> (String, Value) {
+        let (status, body) = self.call("GET", &format!("/v1/jobs/{job}/log?{query}"), b"");
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        frames(&body)
     }
 
     /// Waits until a job is in one of these states.
