@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::AsyncArgs;
 use super::args::ClustersArgs;
-use super::submit::{leave, submit};
+use super::submit::{leave, see_through, submit};
 use crate::api::bodies::{Refresh, StatusBody};
 use crate::api::records::ClusterRecord;
 use crate::api::requests::StatusQuery;
@@ -209,7 +209,31 @@ pub(super) async fn list(
     all_users: bool,
     refresh: Refresh,
 ) -> Outcome<Vec<ClusterRecord>> {
-    let body = StatusBody {
+    let body = status_body(session, names, all_users, refresh);
+    session.ask("/status", &body).await
+}
+
+/// Lists clusters after a look at their machines, and shows what the server found on the way.
+pub(super) async fn refreshed(
+    session: &Session,
+    names: Option<Vec<String>>,
+    all_users: bool,
+) -> Outcome<Vec<ClusterRecord>> {
+    let body = status_body(session, names, all_users, Refresh::Force);
+    let id = session.submit("/status", &body).await?;
+    let found = see_through(session, id).await?;
+    serde_json::from_value(found)
+        .map_err(|e| Error::internal("read the clusters of the server", &e).into())
+}
+
+/// Makes the body that asks for clusters.
+fn status_body(
+    session: &Session,
+    names: Option<Vec<String>>,
+    all_users: bool,
+    refresh: Refresh,
+) -> StatusBody {
+    StatusBody {
         common: session.common(),
         cluster_names: names,
         refresh,
@@ -217,8 +241,7 @@ pub(super) async fn list(
         include_credentials: false,
         include_handle: false,
         summary_response: true,
-    };
-    session.ask("/status", &body).await
+    }
 }
 
 /// Fails for the names and patterns that match nothing.

@@ -102,7 +102,11 @@ pub(super) async fn run(app: &App, args: StatusArgs) -> Outcome {
     }
     let names = (!args.clusters.is_empty()).then(|| args.clusters.clone());
     let everybody = args.all_users || names.is_some();
-    let mut found = many::list(&session, names, everybody, refresh).await?;
+    let mut found = if args.refresh && !args.output.is_json() {
+        many::refreshed(&session, names, everybody).await?
+    } else {
+        many::list(&session, names, everybody, refresh).await?
+    };
     app.ui.end_spin();
     found.sort_by_key(|record| std::cmp::Reverse(record.launched_at));
     let all = many::demand_all(&args.clusters, &found);
