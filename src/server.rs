@@ -24,6 +24,7 @@ mod job_tail;
 mod log;
 mod login;
 mod metrics;
+mod openapi;
 mod page;
 mod published;
 mod redact;

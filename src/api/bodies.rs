@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::ids::BlobId;
 
 /// Fields that every JSON body has.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Common {
     /// The client's `SKYPILOT_*` variables; always user id and name.
     #[serde(default)]
@@ -27,6 +28,7 @@ pub(crate) struct Common {
     pub(crate) override_skypilot_config: Option<Map<String, Value>>,
     /// The upload that the task's paths refer to.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     pub(crate) file_mounts_blob_id: Option<BlobId>,
 }
 
@@ -40,7 +42,7 @@ pub(crate) trait HasCommon {
 macro_rules! body {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $type:ty),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
         pub(crate) struct $name {
             /// Fields of every body.
             #[serde(flatten)]
@@ -365,7 +367,7 @@ body!(
 );
 
 /// What the caller means to do with a task, for the policies of administrators.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RequestOptions {
     /// The cluster to make or to use.
     #[serde(default)]
@@ -382,7 +384,7 @@ pub(crate) struct RequestOptions {
 }
 
 /// How fresh a status must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Refresh {
     /// As stored.
     #[default]
@@ -397,7 +399,7 @@ pub(crate) enum Refresh {
 }
 
 /// What keeps the idle timer of autostop from running.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WaitFor {
     /// Jobs and open SSH sessions.

@@ -1,9 +1,10 @@
 //! `GET /api/health`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a server says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Health {
     /// `healthy`, or `needs_auth` when credentials are demanded and missing.
     pub(crate) status: String,
@@ -34,7 +35,7 @@ pub(crate) struct Health {
 }
 
 /// The caller as the server knows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct HealthUser {
     /// User id.
     pub(crate) id: String,

@@ -181,7 +181,7 @@ pub(crate) struct CostRecord {
 }
 
 /// What a cancelled request was doing (`/api/cancel`'s receipt, ours).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub(crate) struct CancelReceipt {
     /// The ids really cancelled.
     pub(crate) cancelled: Vec<String>,

@@ -1,5 +1,6 @@
 //! The asynchronous request as `/api/get` and `/api/status` show it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::status::RequestStatus;
@@ -8,7 +9,7 @@ use super::status::RequestStatus;
 pub(crate) const PICKLED_NONE: &str = "gAROLg==";
 
 /// A request on the wire. `return_value` and `error` are JSON documents inside strings.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RequestPayload {
     /// The id, printed.
     pub(crate) request_id: String,
@@ -80,7 +81,7 @@ pub(crate) struct ErrorPayload {
 }
 
 /// Query of `GET /api/status`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct StatusQuery {
     /// Id prefixes; with them the status filter does not apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -107,7 +108,7 @@ pub(crate) struct StatusQuery {
 }
 
 /// Query of `GET /api/stream`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct StreamQuery {
     /// Which request: id or prefix. Without it and `log_path`: the caller's latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]

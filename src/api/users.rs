@@ -2,18 +2,20 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::cx::Role;
 use crate::base::secret::Secret;
 
 /// `POST /users/create`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CreateUser {
     /// Login name.
     pub(crate) username: String,
     /// Password.
     #[serde(deserialize_with = "secret")]
+    #[schemars(with = "String")]
     pub(crate) password: Secret,
     /// Role; none = `user`.
     #[serde(default)]
@@ -21,7 +23,7 @@ pub(crate) struct CreateUser {
 }
 
 /// `POST /users/update`: admins anybody, others their own password.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct UpdateUser {
     /// Whom.
     pub(crate) user_id: String,
@@ -30,18 +32,19 @@ pub(crate) struct UpdateUser {
     pub(crate) role: Option<Role>,
     /// The new password.
     #[serde(default, deserialize_with = "optional_secret")]
+    #[schemars(with = "Option<String>")]
     pub(crate) password: Option<Secret>,
 }
 
 /// `POST /users/delete`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct DeleteUser {
     /// Whom.
     pub(crate) user_id: String,
 }
 
 /// `POST /users/service-account-tokens`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct CreateToken {
     /// Display name.
     pub(crate) token_name: String,
@@ -54,7 +57,7 @@ pub(crate) struct CreateToken {
 }
 
 /// `POST /users/service-account-tokens/{delete,get-role,rotate,update-role}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct NameToken {
     /// Which.
     pub(crate) token_id: String,
@@ -67,7 +70,7 @@ pub(crate) struct NameToken {
 }
 
 /// A user, as `GET /users` lists it. Never with a password, hashed or not.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct UserInfo {
     /// Id.
     pub(crate) id: String,
@@ -82,7 +85,7 @@ pub(crate) struct UserInfo {
 }
 
 /// A token, as `GET /users/service-account-tokens` lists it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TokenInfo {
     /// Id.
     pub(crate) token_id: String,
@@ -105,7 +108,7 @@ pub(crate) struct TokenInfo {
 }
 
 /// Answer to the creation or rotation of a token: the only time that its text is shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct TokenCreated {
     /// Id.
     pub(crate) token_id: String,

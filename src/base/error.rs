@@ -6,13 +6,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The result of anything that can fail in a way a user hears of.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as anybody branches on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// A value that the caller gave does not make sense.
@@ -194,7 +195,7 @@ impl Kind {
 ///
 /// `message` is a lower-case fragment that names the object; it never contains the text of its causes,
 /// which stand in `chain`, nearest first. `hints` are sentences that name the next thing to type.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Error {
     /// What went wrong, for code.
     kind: Kind,

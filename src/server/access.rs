@@ -37,6 +37,7 @@ pub(crate) type Rule = (Method, &'static str, Access);
 /// The table.
 pub(crate) const RULES: &[Rule] = &[
     (Method::GET, "/api/health", Access::Open),
+    (Method::GET, "/api/openapi.json", Access::Read),
     (Method::GET, "/api/get", Access::Read),
     (Method::GET, "/api/status", Access::Read),
     (Method::GET, "/api/stream", Access::Read),

@@ -16,6 +16,7 @@ mod crash;
 mod follow;
 mod launch;
 mod layers;
+mod openapi;
 mod published;
 mod python;
 mod server_config;

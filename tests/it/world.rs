@@ -29,7 +29,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn from(output: &Output) -> Self {
+    pub(crate) fn from(output: &Output) -> Self {
         Self {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

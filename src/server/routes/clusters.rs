@@ -19,15 +19,18 @@ use crate::ops::Op;
 use crate::server::admission::submit;
 use crate::server::app::App;
 use crate::server::extract::Posted;
+use crate::server::openapi::Doc;
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
     table
         .post("/validate", validate)
+        .doc(Doc::default().body::<ValidateBody>())
         .verb::<OptimizeBody>("/optimize", Op::Optimize)
         .verb::<LaunchBody>("/launch", Op::Launch)
         .verb::<ExecBody>("/exec", Op::Exec)
         .post("/status", status)
+        .doc(Doc::default().body::<StatusBody>().request())
         .verb::<QueueBody>("/queue", Op::Queue)
         .verb::<JobStatusBody>("/job_status", Op::JobStatus)
         .verb::<CancelBody>("/cancel", Op::Cancel)

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::base::ids::{BlobId, UserId};
 use crate::server::app::App;
 use crate::server::download;
 use crate::server::extract::{Asked, Posted};
+use crate::server::openapi::Doc;
 use crate::server::uploads::{Chunk, Early, Progress, Trust};
 use crate::server::visitor::{Dialect, Visitor};
 
@@ -20,13 +22,17 @@ use crate::server::visitor::{Dialect, Visitor};
 pub(super) fn routes(table: Table) -> Table {
     table
         .get("/upload_v2/blob", exists)
+        .doc(Doc::default().query::<Blob>())
         .post("/upload_v2", upload)
+        .doc(Doc::default().query::<Part>().bytes())
         .post("/upload", upload_early)
+        .doc(Doc::default().query::<Part>().bytes())
         .post("/download", download)
+        .doc(Doc::default().body::<DownloadBody>().zip())
 }
 
 /// Query of `/upload_v2/blob`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Blob {
     /// Whose, where nobody has logged in.
     #[serde(default)]
@@ -40,7 +46,7 @@ struct Blob {
 }
 
 /// Query of `/upload_v2`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Part {
     /// Whose, where nobody has logged in.
     #[serde(default)]

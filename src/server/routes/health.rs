@@ -1,18 +1,34 @@
-//! `GET /api/health` and `GET /metrics`.
+//! `GET /api/health`, `GET /api/openapi.json` and `GET /metrics`.
 
+use std::sync::OnceLock;
+
+use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
 use super::table::Table;
 use crate::api::health::{Health, HealthUser};
 use crate::api::versions::{API_VERSION, COMPATIBLE_RELEASE, VERSION};
 use crate::base::cx::Role;
 use crate::server::app::App;
+use crate::server::openapi::{self, Doc};
 use crate::server::visitor::{Standing, Visitor};
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
-    table.get("/api/health", health).get("/metrics", metrics)
+    table
+        .get("/api/health", health)
+        .doc(Doc::default().json::<Health>())
+        .get("/api/openapi.json", document)
+        .get("/metrics", metrics)
+        .doc(Doc::default().text())
+}
+
+/// The OpenAPI document of all routes.
+async fn document() -> Json<&'static Value> {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    Json(DOCUMENT.get_or_init(|| openapi::document(&Table::full().served)))
 }
 
 /// Says that the server is well and whom it takes the caller for.

@@ -13,6 +13,7 @@ use crate::ops::Op;
 use crate::server::admission::submit;
 use crate::server::app::App;
 use crate::server::extract::Asked;
+use crate::server::openapi::Doc;
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
@@ -21,7 +22,9 @@ pub(super) fn routes(table: Table) -> Table {
         .verb::<AcceleratorsBody>("/list_accelerators", Op::ListAccelerators)
         .verb::<AcceleratorsBody>("/list_accelerator_counts", Op::ListAcceleratorCounts)
         .get("/enabled_clouds", enabled_clouds)
+        .doc(Doc::default().request())
         .get("/workspaces", workspaces)
+        .doc(Doc::default().request())
         .get("/users/me/workspace", my_workspace)
 }
 

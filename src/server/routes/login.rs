@@ -7,6 +7,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,14 +16,18 @@ use crate::base::{Error, Kind, Result};
 use crate::server::app::App;
 use crate::server::extract::{Form, Sent};
 use crate::server::login;
+use crate::server::openapi::Doc;
 use crate::server::visitor::Standing;
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
     table
         .get("/auth/authorize", page)
+        .doc(Doc::default().html())
         .post("/api/v1/auth/authorize", authorize)
+        .doc(Doc::default().body::<Authorize>())
         .get("/api/v1/auth/token", token)
+        .doc(Doc::default().query::<Waiting>())
 }
 
 /// The page.
@@ -31,7 +36,7 @@ async fn page() -> Response {
 }
 
 /// Body of the page's POST.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Authorize {
     /// The client's challenge.
     code_challenge: String,
@@ -51,7 +56,7 @@ async fn authorize(State(app): State<App>, form: Form<Authorize>) -> Result<Json
 }
 
 /// Query of a client that waits.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Waiting {
     /// Its secret.
     code_verifier: String,

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::table::Table;
@@ -10,6 +11,7 @@ use crate::api::bodies::{LogsBody, ProvisionLogsBody, lenient_bool};
 use crate::base::{Error, Kind, Result};
 use crate::server::app::App;
 use crate::server::extract::{Asked, Posted};
+use crate::server::openapi::Doc;
 use crate::server::stream::{self, Form, Range};
 use crate::server::{job_tail, request_log};
 
@@ -17,11 +19,18 @@ use crate::server::{job_tail, request_log};
 pub(super) fn routes(table: Table) -> Table {
     table
         .post("/logs", logs)
+        .doc(Doc::default().query::<How>().body::<LogsBody>().stream())
         .post("/provision_logs", provision_logs)
+        .doc(
+            Doc::default()
+                .query::<How>()
+                .body::<ProvisionLogsBody>()
+                .stream(),
+        )
 }
 
 /// Query of both.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct How {
     /// Begin at this byte.
     #[serde(default)]

@@ -4,16 +4,19 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::table::Table;
 use crate::api::bodies::ApiCancelBody;
+use crate::api::records::CancelReceipt;
 use crate::api::requests::{RequestPayload, StatusQuery, StreamQuery};
 use crate::api::versions::STREAM_REQUEST_ID_HEADER;
 use crate::base::{Error, Kind, Result};
 use crate::requests::ListQuery;
 use crate::server::app::App;
 use crate::server::extract::{Asked, Posted};
+use crate::server::openapi::Doc;
 use crate::server::reply::{self, Fields};
 use crate::server::request_log;
 use crate::server::stream::{self, Form, Range};
@@ -27,14 +30,27 @@ const MOST_SUGGESTIONS: usize = 50;
 pub(super) fn routes(table: Table) -> Table {
     table
         .get("/api/get", get)
+        .doc(Doc::default().query::<Get>().ended())
         .get("/api/status", status)
+        .doc(
+            Doc::default()
+                .query::<StatusQuery>()
+                .json::<Vec<RequestPayload>>(),
+        )
         .get("/api/stream", follow)
+        .doc(Doc::default().query::<StreamQuery>().stream())
         .post("/api/cancel", cancel)
+        .doc(
+            Doc::default()
+                .body::<ApiCancelBody>()
+                .json::<Option<CancelReceipt>>(),
+        )
         .get("/api/completion/{kind}", completion)
+        .doc(Doc::default().query::<Incomplete>().json::<Vec<String>>())
 }
 
 /// Query of `/api/get`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Get {
     /// Id or prefix.
     request_id: String,
@@ -142,7 +158,7 @@ async fn follow(
 }
 
 /// Query of a completion.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Incomplete {
     /// What is typed so far.
     #[serde(default)]

@@ -6,6 +6,7 @@ use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -18,13 +19,14 @@ use crate::server::admission::submit;
 use crate::server::app::App;
 use crate::server::extract::Posted;
 use crate::server::gate::gate;
+use crate::server::openapi::Doc;
 
 /// Routes on their way to a router.
 pub(super) struct Table {
     /// The router so far.
     router: Router<App>,
-    /// What it serves.
-    pub(super) served: Vec<(Method, &'static str)>,
+    /// What it serves, and what each route takes and answers.
+    pub(super) served: Vec<(Method, &'static str, Doc)>,
 }
 
 impl Table {
@@ -62,14 +64,23 @@ impl Table {
     /// Adds a verb: a POST that is stored as a request.
     pub(super) fn verb<B>(self, path: &'static str, op: fn(B) -> Op) -> Self
     where
-        B: DeserializeOwned + HasCommon + Send + 'static,
+        B: DeserializeOwned + HasCommon + JsonSchema + Send + 'static,
     {
-        self.post(
+        let table = self.post(
             path,
             move |State(app): State<App>, posted: Posted<B>| async move {
                 submit(&app, posted.visitor, op(posted.body)).await
             },
-        )
+        );
+        table.doc(Doc::default().body::<B>().request())
+    }
+
+    /// Says what the route that was added last takes and answers.
+    pub(super) fn doc(mut self, doc: Doc) -> Self {
+        if let Some((_, _, last)) = self.served.last_mut() {
+            *last = doc;
+        }
+        self
     }
 
     /// Adds a route that has a rule; one without would be open to everybody who has an account.
@@ -85,7 +96,7 @@ impl Table {
             return self;
         }
         self.router = self.router.route(path, on(filter, handler));
-        self.served.push((method, path));
+        self.served.push((method, path, Doc::default()));
         self
     }
 }

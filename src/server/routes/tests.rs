@@ -150,10 +150,41 @@ fn every_route_has_a_rule_and_every_rule_a_route() {
     assert_eq!(served.len(), RULES.len());
     for (method, path, _) in RULES {
         assert!(
-            served.iter().any(|(m, p)| m == method && p == path),
+            served.iter().any(|(m, p, _)| m == method && p == path),
             "{method} {path}"
         );
     }
+}
+
+#[test]
+fn every_route_is_in_the_openapi_document() {
+    let served = Table::full().served;
+    let document = crate::server::openapi::document(&served);
+    let mut ids = std::collections::BTreeSet::new();
+    for (method, path, _) in &served {
+        let operation = &document["paths"][*path][method.as_str().to_ascii_lowercase()];
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        assert!(
+            ids.insert(id.to_owned()) && !id.is_empty(),
+            "{method} {path}"
+        );
+        assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+        assert!(operation["responses"]["422"].is_object(), "{method} {path}");
+    }
+    let count: usize = document["paths"]
+        .as_object()
+        .expect("a map")
+        .values()
+        .filter_map(|path| path.as_object().map(serde_json::Map::len))
+        .sum();
+    assert_eq!(count, served.len());
+    let launch = &document["paths"]["/launch"]["post"];
+    let body = &launch["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(body, "#/components/schemas/LaunchBody");
+    let fields = &document["components"]["schemas"]["LaunchBody"];
+    assert_eq!(fields["required"], json!(["task", "cluster_name"]));
+    // Those of every body stand in each.
+    assert!(fields["properties"]["env_vars"].is_object());
 }
 
 /// A call of a route that does no harm and is complete enough to reach the handler.

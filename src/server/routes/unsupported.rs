@@ -13,6 +13,7 @@ use crate::api::exceptions;
 use crate::base::{Error, Kind, Result};
 use crate::server::app::App;
 use crate::server::extract::{Asked, Form, Posted};
+use crate::server::openapi::Doc;
 use crate::server::visitor::{Dialect, Visitor};
 use crate::server::{admission, reply, stream};
 
@@ -83,21 +84,29 @@ const REFUSED_AT_ONCE: [&str; 4] = [
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
+    let doc = Doc::default().body::<EmptyBody>().request();
     let table = EMPTY
         .iter()
-        .fold(table, |table, path| table.post(path, nothing));
-    let table = EMPTY_GET
-        .iter()
-        .fold(table, |table, path| table.get(path, nothing_asked));
+        .fold(table, |table, path| table.post(path, nothing).doc(doc));
+    let table = EMPTY_GET.iter().fold(table, |table, path| {
+        table
+            .get(path, nothing_asked)
+            .doc(Doc::default().request())
+    });
+    let doc = Doc::default().body::<RefusedBody>().stream();
     let table = REFUSED
         .iter()
-        .fold(table, |table, path| table.post(path, refuse));
-    let table = REFUSED_GET
-        .iter()
-        .fold(table, |table, path| table.get(path, refuse_asked));
-    REFUSED_AT_ONCE
-        .iter()
-        .fold(table, |table, path| table.post(path, refuse_at_once))
+        .fold(table, |table, path| table.post(path, refuse).doc(doc));
+    let table = REFUSED_GET.iter().fold(table, |table, path| {
+        table
+            .get(path, refuse_asked)
+            .doc(Doc::default().stream())
+    });
+    REFUSED_AT_ONCE.iter().fold(table, |table, path| {
+        table
+            .post(path, refuse_at_once)
+            .doc(Doc::default().body::<Value>())
+    })
 }
 
 /// Answers that there are none, as the result of a request that is over.

@@ -12,22 +12,33 @@ use crate::api::users::{
 use crate::base::Result;
 use crate::server::app::App;
 use crate::server::extract::{Asked, Form};
+use crate::server::openapi::Doc;
 
 /// Adds the routes.
 pub(super) fn routes(table: Table) -> Table {
     const TOKENS: &str = "/users/service-account-tokens";
     table
         .get("/users", list)
+        .doc(Doc::default().json::<Vec<UserInfo>>())
         .post("/users/create", create)
+        .doc(Doc::default().body::<CreateUser>().json::<UserInfo>())
         .post("/users/update", update)
+        .doc(Doc::default().body::<UpdateUser>())
         .post("/users/delete", delete)
+        .doc(Doc::default().body::<DeleteUser>())
         .get("/users/role", my_role)
         .get(TOKENS, tokens)
+        .doc(Doc::default().json::<Vec<TokenInfo>>())
         .post(TOKENS, create_token)
+        .doc(Doc::default().body::<CreateToken>().json::<TokenCreated>())
         .post("/users/service-account-tokens/delete", delete_token)
+        .doc(Doc::default().body::<NameToken>())
         .post("/users/service-account-tokens/rotate", rotate_token)
+        .doc(Doc::default().body::<NameToken>().json::<TokenCreated>())
         .post("/users/service-account-tokens/get-role", token_role)
+        .doc(Doc::default().body::<NameToken>())
         .post("/users/service-account-tokens/update-role", set_token_role)
+        .doc(Doc::default().body::<NameToken>())
 }
 
 /// A query without fields.
