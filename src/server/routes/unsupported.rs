@@ -89,18 +89,14 @@ pub(super) fn routes(table: Table) -> Table {
         .iter()
         .fold(table, |table, path| table.post(path, nothing).doc(doc));
     let table = EMPTY_GET.iter().fold(table, |table, path| {
-        table
-            .get(path, nothing_asked)
-            .doc(Doc::default().request())
+        table.get(path, nothing_asked).doc(Doc::default().request())
     });
     let doc = Doc::default().body::<RefusedBody>().stream();
     let table = REFUSED
         .iter()
         .fold(table, |table, path| table.post(path, refuse).doc(doc));
     let table = REFUSED_GET.iter().fold(table, |table, path| {
-        table
-            .get(path, refuse_asked)
-            .doc(Doc::default().stream())
+        table.get(path, refuse_asked).doc(Doc::default().stream())
     });
     REFUSED_AT_ONCE.iter().fold(table, |table, path| {
         table
