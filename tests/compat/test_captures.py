@@ -44,7 +44,6 @@ ACCEPTED = {
     ('*', '*/workspace'): 'optional in costs',
     ('logs-status', '*/3'): 'the recorded cluster had more jobs',
     ('check', '*AWS*'): 'other infra',
-    ('gpus-list', '*'): 'other infra: this machine may have no GPU at all',
     ('*', '*/external_proxy_auth_enabled'): 'shown by the dashboard only',
     ('*', '*/ingress_basic_auth_enabled'): 'shown by the dashboard only',
     ('*', '*/telemetry_enabled'): 'shown by the dashboard only',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -80,6 +81,24 @@ class Home:
         return subprocess.run(
             [BINARY, *words], env=self.environment, check=check, capture_output=True, text=True, timeout=60
         )
+
+    @contextlib.contextmanager
+    def held(self, cluster: str) -> Iterator[None]:
+        """Stops the agent of a cluster, so that requests to it stay until it goes on."""
+        agents = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if "__agent" in line and f"{self.path}/.sky/api_server/local/{cluster}-" in line:
+                    agents.append(int(entry.name))
+        assert agents, f"no agent of {cluster}"
+        for pid in agents:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in agents:
+                os.kill(pid, signal.SIGCONT)
 
     def server_pid(self) -> Optional[int]:
         """Returns the process of the server."""

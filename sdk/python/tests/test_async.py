@@ -91,11 +91,11 @@ def test_cancelling_the_task_ends_the_call_and_not_the_job(cluster: str) -> None
 
 def test_requests(shared: Home) -> None:
     async def requests() -> None:
-        slow = sky.launch(sky.Task(setup="sleep 600"), cluster_name="slow3")
-        while not await sdk_async.status("slow3", stream_logs=None):
-            await asyncio.sleep(0.02)
-        assert [one.request_id for one in await sdk_async.api_status(slow)] == [slow]
-        assert await sdk_async.api_cancel(slow, stream_logs=None) == [slow]
+        await sdk_async.launch(sky.Task(run="true"), cluster_name="slow3", stream_logs=None)
+        with shared.held("slow3"):
+            slow = sky.launch(sky.Task(run="true"), cluster_name="slow3")
+            assert [one.request_id for one in await sdk_async.api_status(slow)] == [slow]
+            assert await sdk_async.api_cancel(slow, stream_logs=None) == [slow]
         with pytest.raises(exceptions.RequestCancelled):
             await sdk_async.get(slow)
         await sdk_async.down("slow3", stream_logs=None)

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from conftest import Home, wait_until
+from conftest import Home
 
 import sky
 from sky import exceptions
@@ -199,12 +199,13 @@ def test_cost_report(cluster: str) -> None:
 
 
 def test_requests_are_listed_and_cancelled(shared: Home) -> None:
-    slow = sky.launch(sky.Task(setup="sleep 600", run="true"), cluster_name="slow")
-    wait_until(lambda: bool(sky.get(sky.status("slow"))), "the cluster is being made")
-    (record,) = sky.api_status([slow[:8]])
-    assert record.request_id == slow and record.name == "sky.launch" and record.cluster_name == "slow"
-    assert slow in [one.request_id for one in sky.api_status(limit=50)]
-    assert sky.get(sky.api_cancel(slow)) == [slow]
+    sky.get(sky.launch(sky.Task(run="true"), cluster_name="slow"))
+    with shared.held("slow"):
+        slow = sky.launch(sky.Task(run="true"), cluster_name="slow")
+        (record,) = sky.api_status([slow[:8]])
+        assert record.request_id == slow and record.name == "sky.launch" and record.cluster_name == "slow"
+        assert slow in [one.request_id for one in sky.api_status(limit=50)]
+        assert sky.get(sky.api_cancel(slow)) == [slow]
     with pytest.raises(exceptions.RequestCancelled) as error:
         sky.get(slow)
     assert error.value.request_id == slow
@@ -214,15 +215,16 @@ def test_requests_are_listed_and_cancelled(shared: Home) -> None:
     assert slow in [one.request_id for one in sky.api_status(all_status=True, cluster_name="slow")]
     with pytest.raises(exceptions.NotFoundError):
         sky.get("00000000-0000-4000-8000-000000000000")
-    sky.get(sky.down("slow", purge=True))
+    sky.get(sky.down("slow"))
 
 
 def test_all_requests_are_cancelled(shared: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    slow = sky.launch(sky.Task(setup="sleep 600"), cluster_name="slow2")
-    wait_until(lambda: bool(sky.get(sky.status("slow2"))), "the cluster is being made")
-    assert slow in sky.get(sky.api_cancel())
+    sky.get(sky.launch(sky.Task(run="true"), cluster_name="slow2"))
+    with shared.held("slow2"):
+        slow = sky.launch(sky.Task(run="true"), cluster_name="slow2")
+        assert slow in sky.get(sky.api_cancel())
     assert "Cancelling all" in capsys.readouterr().out
-    sky.get(sky.down("slow2", purge=True))
+    sky.get(sky.down("slow2"))
 
 
 def test_what_the_server_does_not_have_says_so(shared: Home) -> None:
