@@ -24,7 +24,9 @@ def find_binary() -> str:
     named = os.environ.get("SKY_BINARY")
     if named:
         return str(Path(named).resolve())
-    built = sorted(REPOSITORY.glob("target/*/*/sky"), key=lambda path: path.stat().st_mtime)
+    # The documentation has a directory of this name.
+    files = (path for path in REPOSITORY.glob("target/*/*/sky") if path.is_file())
+    built = sorted(files, key=lambda path: path.stat().st_mtime)
     if not built:
         pytest.exit("no sky binary: build it, or name it in SKY_BINARY", returncode=3)
     return str(built[-1])
