@@ -97,7 +97,12 @@ class World:
         return path
 
     def popen(self, argv: List[str], **env: str) -> subprocess.Popen:
+        # Whoever runs the tests in the background has Ctrl-C ignored for all that they start.
+        def as_in_a_terminal() -> None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
         return subprocess.Popen(argv,
+                                preexec_fn=as_in_a_terminal,
                                 cwd=self.cwd,
                                 env=self.env(**env),
                                 stdin=subprocess.DEVNULL,
