@@ -5,8 +5,10 @@
 #![warn(clippy::missing_docs_in_private_items)]
 
 mod absent;
+mod binary;
 mod catalogs;
 mod error;
+mod host;
 mod local;
 mod ssh;
 

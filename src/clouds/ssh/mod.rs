@@ -4,8 +4,6 @@
 //! in `~/.sky/nodes` (see `node`). What of a host is free is known by the host itself, so that several API servers can
 //! share it.
 
-mod binary;
-mod host;
 mod placement;
 mod pools;
 
@@ -17,6 +15,8 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use serde_json::Value;
 
+use super::binary::Binary;
+use super::host::Host;
 use super::{
     Capabilities, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet, Observed,
 };
@@ -32,8 +32,6 @@ use crate::task::{Accelerator, Shape};
 use crate::transport::ssh::{Host as Address, Ssh as Way, is_configured};
 use crate::transport::{ByteStream, Transport};
 
-use binary::Binary;
-use host::Host;
 use placement::{Placement, Placements};
 use pools::Pools;
 
