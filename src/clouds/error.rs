@@ -9,10 +9,14 @@ use crate::base::{Error, Kind};
 pub(crate) enum Category {
     /// No machine of this kind is free there: try another place.
     Capacity,
-    /// The account may not have more: try another place.
+    /// The account may not have more of this kind there: try another region or kind.
     Quota,
-    /// Credentials are missing or refused.
+    /// Credentials are missing or refused: nothing of this cloud can be had.
     Auth,
+    /// Too many calls: the same again after a pause (that of the error, where it has one).
+    Throttled,
+    /// Something that the user or the account has set up does not fit: nothing of this cloud can be had until it is changed.
+    Configuration,
     /// The thing does not exist.
     NotFound,
     /// Something else uses the name.
@@ -46,6 +50,8 @@ impl CloudError {
         match self.category {
             Category::Capacity | Category::Quota => true,
             Category::Auth
+            | Category::Throttled
+            | Category::Configuration
             | Category::NotFound
             | Category::Conflict
             | Category::Transient
@@ -73,15 +79,16 @@ impl From<Error> for CloudError {
     fn from(error: Error) -> Self {
         let category = match error.kind() {
             Kind::StorageFull => Category::Capacity,
-            Kind::Unreachable | Kind::Timeout | Kind::TooBusy => Category::Transient,
+            Kind::TooBusy => Category::Throttled,
+            Kind::Unreachable | Kind::Timeout => Category::Transient,
             Kind::NotFound => Category::NotFound,
             Kind::Conflict => Category::Conflict,
             Kind::Unauthenticated | Kind::PermissionDenied => Category::Auth,
+            Kind::InvalidConfig => Category::Configuration,
             Kind::Invalid
             | Kind::Usage
             | Kind::InvalidName
             | Kind::InvalidTask
-            | Kind::InvalidConfig
             | Kind::Ambiguous
             | Kind::ClusterNotFound
             | Kind::ClusterNotUp

@@ -17,7 +17,7 @@ use crate::api::agent::PeerAddress;
 use crate::base::ids::NodeRank;
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind};
-use crate::catalog::Offer;
+use crate::catalog::{Offer, Supply};
 use crate::node::{self, Node, machine};
 use crate::task::{Accelerator, Shape};
 use crate::transport::{Transport, local as transport};
@@ -69,7 +69,7 @@ impl Cloud for Local {
         Box::pin(async { Ok(()) })
     }
 
-    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Vec<Offer>>> {
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {
         Box::pin(async move {
             let machine = machine::describe();
             let offer = Offer {
@@ -92,7 +92,7 @@ impl Cloud for Local {
                 spot: false,
                 arch: Some(std::env::consts::ARCH.to_owned()),
             };
-            Ok(vec![offer])
+            Ok(Supply::select(wish, &[offer]))
         })
     }
 
@@ -177,7 +177,10 @@ impl Cloud for Local {
     }
 
     fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
-        Box::pin(async move { Ok(self.nodes(set).iter().map(Node::observe).collect()) })
+        Box::pin(async move {
+            let nodes = self.nodes(set);
+            Ok(nodes.iter().map(|node| node.observe().into()).collect())
+        })
     }
 
     fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>> {

@@ -23,12 +23,12 @@ use serde::{Deserialize, Serialize};
 use crate::api::agent::PeerAddress;
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind};
-use crate::catalog::Offer;
+use crate::catalog::{Offer, Supply};
 use crate::sys::paths::Paths;
 use crate::task::Shape;
 use crate::transport::Transport;
 
-pub(crate) use crate::node::Standing as Observed;
+pub(crate) use crate::node::Standing;
 pub(crate) use absent::{ABSENT, Absent, absent};
 pub(crate) use catalogs::Catalogs;
 pub(crate) use error::{Category, CloudError};
@@ -111,8 +111,32 @@ pub(crate) struct NodeSet {
     pub(crate) count: u32,
     /// Of which shape, where.
     pub(crate) offer: Offer,
+    /// What was asked for around the machines: disk, image, ports.
+    #[serde(default)]
+    pub(crate) wish: Shape,
     /// Labels to attach.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Another one for each life of the name and each place that is tried: for clouds that tell a repeated call by it.
+    #[serde(default)]
+    pub(crate) token: String,
+}
+
+/// A machine as its cloud sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observed {
+    /// How it stands.
+    pub(crate) standing: Standing,
+    /// Why, where the cloud says it: "its spot capacity was taken back".
+    pub(crate) why: Option<String>,
+}
+
+impl From<Standing> for Observed {
+    fn from(standing: Standing) -> Self {
+        Self {
+            standing,
+            why: None,
+        }
+    }
 }
 
 /// A machine that was made.
@@ -144,13 +168,22 @@ pub(crate) trait Cloud: Send + Sync {
     /// Returns normally when the cloud can be used; else why not and what to do.
     fn check(&self) -> BoxFuture<'_, CloudResult<()>>;
 
-    /// Returns what it offers for a wish: the cheapest for each place, none when nothing fits.
-    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Vec<Offer>>>;
+    /// Returns the nodes that meet a wish, the cheapest for each place, or why there is none.
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>>;
+
+    /// Returns the zones in which an offer that leaves the zone open may be had, in the order in which to try them;
+    /// none where the cloud has no zones or chooses itself.
+    #[expect(dead_code, reason = "what asks for it follows")]
+    fn zones<'a>(&'a self, offer: &'a Offer) -> BoxFuture<'a, CloudResult<Vec<String>>> {
+        let _ = offer;
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Returns the accelerators that it has, with the quantities that can be asked for.
     fn accelerators(&self) -> BoxFuture<'_, CloudResult<BTreeMap<String, Vec<f64>>>>;
 
-    /// Makes the machines, or finds those made before under this name, and runs them.
+    /// Makes the machines, or finds those made before under this name, and runs them. All or an error: what an error
+    /// leaves behind is found by the name, and `terminate` removes it.
     fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>>;
 
     /// Makes sure that a machine that runs has a running agent of this release.
@@ -163,7 +196,8 @@ pub(crate) trait Cloud: Send + Sync {
     /// Stops the machines, keeps their disks.
     fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;
 
-    /// Removes the machines and their disks; returns normally when the cloud says that they are gone.
+    /// Removes the machines and their disks; returns normally when the cloud says that they are gone, also when there
+    /// were none.
     fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;
 
     /// Removes machines of which nothing but the name of their set is known; returns normally when they are gone.

@@ -34,7 +34,7 @@ use crate::clouds::Clouds;
 use crate::store::Db;
 
 pub(crate) use files::Shipment;
-pub(crate) use provision::Placed;
+pub(crate) use provision::{Choice, Placed};
 pub(crate) use record::{Buried, Cluster, Owner};
 pub(crate) use state::{Event, State};
 pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};

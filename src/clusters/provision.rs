@@ -1,5 +1,8 @@
 //! From a wish to machines whose agents answer: intent, machines (with failover over candidates), agents.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Cluster, Clusters, Event, Owner, State, names, store};
@@ -9,6 +12,16 @@ use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
 use crate::catalog::Offer;
 use crate::clouds::{CloudError, CloudId, NodeSet};
+use crate::task::Shape;
+
+/// A place to try, and what is asked for there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Choice {
+    /// The node.
+    pub(crate) offer: Offer,
+    /// The alternative of the task that it meets.
+    pub(crate) wish: Arc<Shape>,
+}
 
 /// Where a launch found or put its cluster: the outcome of the intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +43,11 @@ impl Clusters {
         cx: &Cx,
         name: &ClusterName,
         nodes: u32,
-        offer: &Offer,
+        choice: &Choice,
     ) -> Result<Placed> {
-        let cloud: CloudId = offer.cloud.parse()?;
+        let cloud: CloudId = choice.offer.cloud.parse()?;
         let owner = Owner::from(cx.caller());
-        let (name, offer, by) = (name.clone(), offer.clone(), cx.request());
+        let (name, choice, by) = (name.clone(), choice.clone(), cx.request());
         self.inner
             .db
             .write(move |tx| {
@@ -46,8 +59,10 @@ impl Clusters {
                     let set = NodeSet {
                         name: names::on_cloud(&name, &owner.id),
                         count: nodes,
-                        offer,
-                        labels: [("sky-cluster".to_owned(), name.to_string())].into(),
+                        labels: labels(&name, &choice.wish),
+                        offer: choice.offer,
+                        wish: (*choice.wish).clone(),
+                        token: uuid::Uuid::new_v4().to_string(),
                     };
                     (
                         Cluster::intended(name.clone(), owner, cloud, set, by, now),
@@ -81,22 +96,25 @@ impl Clusters {
         &self,
         cx: &Cx,
         placed: &Placed,
-        candidates: &[Offer],
+        candidates: &[Choice],
     ) -> Result<Cluster> {
         let mut cluster = self.get(&placed.name).await?;
         if !placed.created {
             return self.provision_here(cx, cluster).await.map_err(Error::from);
         }
         let mut refusals: Vec<(String, Error)> = Vec::new();
-        for (i, offer) in candidates.iter().enumerate() {
+        for (i, choice) in candidates.iter().enumerate() {
             cx.check()?;
             if i > 0 {
                 cx.line("↺ Trying other potential resources.");
-                let (cloud, offer) = (offer.cloud.parse()?, offer.clone());
+                let (cloud, choice) = (choice.offer.cloud.parse()?, choice.clone());
                 cluster = self
                     .adjust(&cluster, move |c| {
                         c.cloud = cloud;
-                        c.set.offer = offer;
+                        c.set.labels = labels(&c.name, &choice.wish);
+                        c.set.offer = choice.offer;
+                        c.set.wish = (*choice.wish).clone();
+                        c.set.token = uuid::Uuid::new_v4().to_string();
                     })
                     .await?;
             }
@@ -151,6 +169,13 @@ impl Clusters {
         }
         self.transition(&cluster, Event::AllUp, |_| {}).await
     }
+}
+
+/// Labels of the machines of a cluster: the user's, and its name.
+fn labels(name: &ClusterName, wish: &Shape) -> BTreeMap<String, String> {
+    let mut labels = wish.labels.clone();
+    labels.insert("sky-cluster".to_owned(), name.to_string());
+    labels
 }
 
 /// Names where a cluster's machines are: `AWS us-east-1 (us-east-1b)`, `Local`.

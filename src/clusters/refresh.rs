@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{Cluster, Clusters, Event, State};
 use crate::base::Result;
-use crate::clouds::{CloudId, Observed};
+use crate::clouds::{CloudId, Observed, Standing};
 
 /// How long a node's agent may take to answer before it counts as not answering.
 const AGENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -40,11 +40,11 @@ fn judge(state: &State, nodes: &[Seen]) -> Finding {
         }
         State::Up { .. } | State::Unhealthy { .. } | State::Stopped { .. } => {}
     }
-    let all = |wanted: Observed| nodes.iter().all(|n| n.machine == wanted);
-    if all(Observed::Gone) {
+    let all = |wanted: Standing| nodes.iter().all(|n| n.machine.standing == wanted);
+    if all(Standing::Gone) {
         return Finding::Forget;
     }
-    if all(Observed::Stopped) {
+    if all(Standing::Stopped) {
         return match state {
             State::Stopped { .. } => Finding::Keep,
             _ => Finding::Record(Event::AllStopped),
@@ -54,17 +54,18 @@ fn judge(state: &State, nodes: &[Seen]) -> Finding {
         // Machines that run although they were stopped: visible at the next start.
         return Finding::Keep;
     }
-    let trouble = nodes
-        .iter()
-        .enumerate()
-        .find_map(|(rank, node)| match node.machine {
-            Observed::Gone => Some(format!("node {rank} does not exist any more")),
-            Observed::Stopped => Some(format!("node {rank} is stopped")),
-            Observed::Running => node
+    let trouble = nodes.iter().enumerate().find_map(|(rank, node)| {
+        let why = node.machine.why.as_ref();
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        match node.machine.standing {
+            Standing::Gone => Some(format!("node {rank} does not exist any more{why}")),
+            Standing::Stopped => Some(format!("node {rank} is stopped{why}")),
+            Standing::Running => node
                 .agent
                 .as_ref()
                 .map(|why| format!("the agent of node {rank} does not answer: {why}")),
-        });
+        }
+    });
     Finding::Record(trouble.map_or(Event::AllUp, |reason| Event::FoundUnhealthy { reason }))
 }
 
@@ -83,8 +84,8 @@ impl Clusters {
                 .find(|i| usize::try_from(i.rank.0) == Ok(rank));
             let cluster = &cluster;
             async move {
-                let agent = match (machine, instance) {
-                    (Observed::Running, Some(instance)) => {
+                let agent = match (machine.standing, instance) {
+                    (Standing::Running, Some(instance)) => {
                         match tokio::time::timeout(
                             AGENT_DEADLINE,
                             self.ensure_agent(cluster, instance),
@@ -96,8 +97,8 @@ impl Clusters {
                             Err(_) => Some(format!("no answer in {} s", AGENT_DEADLINE.as_secs())),
                         }
                     }
-                    (Observed::Running, None) => Some("it was never made".to_owned()),
-                    (Observed::Stopped | Observed::Gone, _) => None,
+                    (Standing::Running, None) => Some("it was never made".to_owned()),
+                    (Standing::Stopped | Standing::Gone, _) => None,
                 };
                 Seen { machine, agent }
             }
@@ -142,9 +143,9 @@ mod tests {
     use super::*;
     use crate::base::clock::Moment;
 
-    fn node(machine: Observed, agent: Option<&str>) -> Seen {
+    fn node(machine: Standing, agent: Option<&str>) -> Seen {
         Seen {
-            machine,
+            machine: machine.into(),
             agent: agent.map(str::to_owned),
         }
     }
@@ -155,11 +156,11 @@ mod tests {
         let up = State::Up { since };
         let stopped = State::Stopped { since };
         let (runs, off, gone) = (
-            node(Observed::Running, None),
-            node(Observed::Stopped, None),
-            node(Observed::Gone, None),
+            node(Standing::Running, None),
+            node(Standing::Stopped, None),
+            node(Standing::Gone, None),
         );
-        let mute = node(Observed::Running, Some("connection refused"));
+        let mute = node(Standing::Running, Some("connection refused"));
         let unhealthy =
             |finding: Finding| matches!(finding, Finding::Record(Event::FoundUnhealthy { .. }));
         assert_eq!(

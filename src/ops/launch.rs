@@ -1,5 +1,6 @@
 //! `sky launch`: optimise, provision (or reuse), sync, set up, submit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,9 +15,9 @@ use crate::base::clock::Moment;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
-use crate::catalog::Offer;
-use crate::clusters::{Cluster, Placed, State, handle};
-use crate::task::Task;
+use crate::clusters::{Choice, Cluster, Placed, State, handle};
+use crate::optimizer::Candidate;
+use crate::task::{Shape, Task};
 
 /// How long a launch with `--retry-until-up` waits before it tries again.
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
@@ -108,7 +109,7 @@ async fn candidates(
     name: &ClusterName,
     task: &Task,
     body: &LaunchBody,
-) -> Result<Option<Vec<Offer>>> {
+) -> Result<Option<Vec<Choice>>> {
     let existing = ops.clusters.find(name).await?;
     let mine = existing
         .as_ref()
@@ -121,7 +122,10 @@ async fn candidates(
         if !mine && cluster.state.is_in_use() {
             cx.line(format!("Running on cluster: {name}"));
         }
-        return Ok(Some(vec![cluster.set.offer]));
+        return Ok(Some(vec![Choice {
+            offer: cluster.set.offer,
+            wish: cluster.set.wish.into(),
+        }]));
     }
     let plan = super::optimize::plan(
         ops,
@@ -142,7 +146,16 @@ async fn candidates(
     if body.dryrun {
         return Ok(None);
     }
-    Ok(Some(plan.candidates.into_iter().map(|c| c.offer).collect()))
+    let alternatives = task.resources.alternatives.iter().cloned();
+    let wishes: Vec<Arc<Shape>> = alternatives.map(Arc::new).collect();
+    let choice = |candidate: Candidate| Choice {
+        wish: wishes
+            .get(candidate.alternative)
+            .cloned()
+            .unwrap_or_default(),
+        offer: candidate.offer,
+    };
+    Ok(Some(plan.candidates.into_iter().map(choice).collect()))
 }
 
 /// The step that stores the intent.
@@ -151,7 +164,7 @@ async fn place(
     cx: &Cx,
     name: &ClusterName,
     task: &Task,
-    candidates: &[Offer],
+    candidates: &[Choice],
 ) -> Result<Placed> {
     let Some(first) = candidates.first() else {
         return Err(Error::new(
@@ -170,7 +183,7 @@ async fn machines(
     ops: &Ops,
     cx: &Cx,
     placed: &Placed,
-    candidates: &[Offer],
+    candidates: &[Choice],
     fast: bool,
 ) -> Result<Cluster> {
     let name = &placed.name;

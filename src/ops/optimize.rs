@@ -130,8 +130,12 @@ async fn other_markets(ops: &Ops, task: &Task) -> Vec<Market> {
 async fn supplies(cloud: &dyn Cloud, task: &Task) -> CloudResult<Vec<Supply>> {
     let mut supplies = Vec::new();
     for wish in &task.resources.alternatives {
-        let offers = cloud.offers(wish).await?;
-        supplies.push(Supply::select(wish, &offers));
+        let named = wish.infra.cloud.as_deref();
+        supplies.push(if named.is_none_or(|name| name == cloud.id().as_str()) {
+            cloud.offers(wish).await?
+        } else {
+            Supply::default()
+        });
     }
     Ok(supplies)
 }

@@ -7,7 +7,7 @@ use crate::api::bodies::StartBody;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
-use crate::clusters::{State, handle};
+use crate::clusters::{Choice, State, handle};
 
 /// Runs the verb.
 pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
@@ -26,14 +26,17 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
     } else if is_up {
         ops.clusters.ensure_agents(&cluster).await?;
     } else {
-        let offer = cluster.set.offer.clone();
+        let choice = Choice {
+            offer: cluster.set.offer.clone(),
+            wish: cluster.set.wish.clone().into(),
+        };
         let nodes = cluster.set.count;
         let placed = cx
-            .step("intend", || ops.clusters.intend(cx, &name, nodes, &offer))
+            .step("intend", || ops.clusters.intend(cx, &name, nodes, &choice))
             .await?;
         cx.step("provision", || async {
             ops.clusters
-                .provision(cx, &placed, &[offer])
+                .provision(cx, &placed, &[choice])
                 .await
                 .map(drop)
         })

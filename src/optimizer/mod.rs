@@ -13,5 +13,5 @@ mod properties;
 mod tests;
 
 pub(crate) use fit::fits;
-pub(crate) use plan::{Market, Plan, Standing, plan};
+pub(crate) use plan::{Candidate, Market, Plan, Standing, plan};
 pub(crate) use text::{resources_text, ruled_out, table};

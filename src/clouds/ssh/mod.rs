@@ -24,7 +24,8 @@ use crate::api::agent::PeerAddress;
 use crate::base::ids::NodeRank;
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind, Result};
-use crate::catalog::Offer;
+use crate::catalog::{Offer, Supply};
+use crate::node::Standing;
 use crate::node::protocol::{Ask, Facts, Made, NodeName, Share};
 use crate::sys::fs;
 use crate::sys::paths::Paths;
@@ -186,7 +187,7 @@ impl Ssh {
                 "there is no pool `{pool}` in `{}`",
                 self.inner.file.display()
             );
-            CloudError::new(Category::Fatal, Error::new(Kind::NotFound, what))
+            CloudError::new(Category::Configuration, Error::new(Kind::NotFound, what))
         })?;
         let mut placement = self.inner.placements.read(&set.name)?.unwrap_or(Placement {
             pool,
@@ -392,7 +393,7 @@ impl Cloud for Ssh {
         })
     }
 
-    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Vec<Offer>>> {
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {
         Box::pin(async move {
             let named = wish.infra.cloud.is_some();
             if wish
@@ -401,7 +402,7 @@ impl Cloud for Ssh {
                 .as_ref()
                 .is_some_and(|cloud| cloud != CloudId::Ssh.as_str())
             {
-                return Ok(Vec::new());
+                return Ok(Supply::default());
             }
             let mut offers: Vec<Offer> = Vec::new();
             let mut refusals = Vec::new();
@@ -425,7 +426,7 @@ impl Cloud for Ssh {
                 _ => {
                     offers.sort_by(|a, b| b.vcpus.total_cmp(&a.vcpus));
                     offers.dedup();
-                    Ok(offers)
+                    Ok(Supply::select(wish, &offers))
                 }
             }
         })
@@ -495,14 +496,14 @@ impl Cloud for Ssh {
     fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
         Box::pin(async move {
             let Some(placement) = self.inner.placements.read(&set.name)? else {
-                return Ok(vec![Observed::Gone; set.count as usize]);
+                return Ok(vec![Standing::Gone.into(); set.count as usize]);
             };
             let pools = self.pools()?;
             let looks = (0..set.count).map(NodeRank).map(|rank| {
                 let (pools, name) = (&pools, placement.host(rank));
                 async move {
                     let Some(name) = name else {
-                        return Ok(Observed::Gone);
+                        return Ok(Standing::Gone.into());
                     };
                     let host = self.named(pools, name).await?;
                     let facts: Facts = host.ask(&Ask::Facts, LOOK).await?;
@@ -510,7 +511,7 @@ impl Cloud for Ssh {
                         .tenants
                         .into_iter()
                         .find(|t| t.node.set == set.name && t.node.rank == rank);
-                    Ok(tenant.map_or(Observed::Gone, |t| t.standing))
+                    Ok(tenant.map_or(Standing::Gone, |t| t.standing).into())
                 }
             });
             join_all(looks).await.into_iter().collect()
