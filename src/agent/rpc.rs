@@ -20,12 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events;
-use super::files::{self, Mode};
+use super::files::{self, Desk};
 use super::head::Head;
 use super::logs::{Limited, Log, RankGrowth};
 use super::runner::{RankKey, Runner};
 use crate::api::agent::Phase;
 use crate::api::bodies::lenient_bool;
+use crate::api::manifest::Hash;
 use crate::api::versions::FRAMES_CONTENT_TYPE;
 use crate::base::ids::{JobId, NodeRank};
 use crate::base::{Error, Kind, Result};
@@ -34,6 +35,8 @@ use crate::http::stream::{Source, framed};
 
 /// The largest JSON body: scripts are part of it.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
+/// The largest list of files, compressed.
+const LONGEST_LIST: usize = 512 * 1024 * 1024;
 /// The silence after which a log stream shows life.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,8 @@ pub(crate) struct Agent {
     pub(crate) exit: CancellationToken,
     /// Calls that go on when their callers are gone.
     pub(crate) calls: TaskTracker,
+    /// What is remembered of files that arrived.
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// Returns the routes.
@@ -62,7 +67,8 @@ pub(crate) fn router(agent: Agent) -> Router {
         .route("/v1/jobs/{id}/files", get(job_files))
         .route("/v1/autostop", put(autostop))
         .route("/v1/events", get(news))
-        .route("/v1/files", put(put_files).post(put_files))
+        .route("/v1/files/compare", post(compare_files))
+        .route("/v1/files/content", put(put_files))
         .route("/v1/shutdown", post(shutdown))
         .merge(ranks())
         .fallback(no_route)
@@ -257,26 +263,81 @@ async fn news(State(agent): State<Agent>) -> Body {
     events::body(&agent.head)
 }
 
-/// Where files go.
+/// Which files, and where they go.
 #[derive(Deserialize)]
 struct FilesQuery {
     /// Under the node's home.
     dest: String,
-    /// Directory or file.
-    mode: Mode,
+    /// Names the list of files: its SHA-256 in hexadecimal.
+    digest: String,
+    /// Whether the content is compressed.
+    #[serde(default, deserialize_with = "lenient_bool")]
+    packed: bool,
 }
 
-/// `PUT /v1/files`
+impl FilesQuery {
+    /// Reads the name of the list.
+    fn digest(&self) -> Result<Hash> {
+        let mut hash = Hash::default();
+        hex::decode_to_slice(&self.digest, &mut hash)
+            .map_err(|e| Error::new(Kind::Invalid, "the digest is not valid").caused_by(&e))?;
+        Ok(hash)
+    }
+}
+
+/// `POST /v1/files/compare`
+async fn compare_files(
+    State(agent): State<Agent>,
+    Query(query): Query<FilesQuery>,
+    request: Request,
+) -> Result<Response> {
+    let digest = query.digest()?;
+    let home = agent.head.runner().home().to_path_buf();
+    let dest = files::destination(&home, &query.dest)?;
+    let list = body::collect(request.into_body(), LONGEST_LIST).await?;
+    let turn = agent.desk.turn(&dest).await?;
+    let work = move || -> Result<Vec<u8>> {
+        let before = turn.remembered();
+        let before = before.as_ref();
+        let now;
+        let (manifest, before) = match before {
+            Some((known, manifest)) if *known == digest => (manifest, Some(manifest)),
+            _ if list.is_empty() => return Ok(Vec::new()),
+            _ => {
+                now = turn.remember(&list, &digest)?;
+                (&now, before.map(|(_, manifest)| manifest))
+            }
+        };
+        Ok(files::compare(&turn, &home, &dest, manifest, before)?.encode())
+    };
+    let answer = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal("compare files", &e))??;
+    Ok(Body::from(answer).into_response())
+}
+
+/// `PUT /v1/files/content`
 async fn put_files(
     State(agent): State<Agent>,
     Query(query): Query<FilesQuery>,
     request: Request,
 ) -> Result<Response> {
+    let digest = query.digest()?;
     let home = agent.head.runner().home().to_path_buf();
     let dest = files::destination(&home, &query.dest)?;
-    let unpack = move |stream: transfer::Incoming| files::unpack(stream, &home, &dest, query.mode);
-    transfer::receive(request.into_body(), unpack).await?;
-    Ok(body::reply_json(&()))
+    let turn = agent.desk.turn(&dest).await?;
+    let stop = turn.stop.clone();
+    let work = move |stream: transfer::Incoming| {
+        let manifest = turn
+            .remembered()
+            .filter(|(known, _)| *known == digest)
+            .map(|(_, manifest)| manifest)
+            .ok_or_else(|| Error::new(Kind::Conflict, "the list of these files is not known"))?;
+        let stream = transfer::unpacked(stream, query.packed)?;
+        files::receive(stream, &turn, &home, &dest, &manifest)
+    };
+    let received = transfer::receive(request.into_body(), &stop, work).await?;
+    Ok(body::reply_json(&received))
 }
 
 /// `POST /v1/ranks`

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::files::Desk;
 use super::head::Head;
 use super::options;
 use super::rpc::Agent;
@@ -161,6 +163,7 @@ impl Running {
             head,
             exit: exit.clone(),
             calls: TaskTracker::new(),
+            desk: Arc::new(Desk::new(own.join("files"))),
         };
         let network = match port {
             Some(port) => Some(Network::listen(port, &agent).await?),

@@ -12,7 +12,8 @@
 //! | `GET /v1/jobs/{id}/files` | → tar stream of the job's log directory |
 //! | `PUT /v1/autostop` | [`AutostopSetting`] or `null` → `null` |
 //! | `GET /v1/events?since=` | → stream of JSON lines [`AgentEvent`], for ever |
-//! | `PUT /v1/files?dest=&mode=dir|file` | tar stream → `null`; `dest` under the node's home |
+//! | `POST /v1/files/compare?dest=&digest=` | a compressed [`Manifest`](super::manifest::Manifest), or nothing when only its digest is asked about → [`Lacking`](super::manifest::Lacking), or nothing when the digest is unknown; `dest` under the node's home |
+//! | `PUT /v1/files/content?dest=&digest=&packed=` | [`Record`](super::manifest::Record)s, with `packed=true` compressed → what was put in its place |
 //! | `POST /v1/ranks` | [`StartRank`] → `null`; head to worker, idempotent by (job, rank, phase) |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}` | → [`RankInfo`]; `?wait=true` answers when it has ended |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}/log?offset=` | → framed stream of the raw output |

@@ -7,6 +7,7 @@ pub(crate) mod exceptions;
 pub(crate) mod frames;
 pub(crate) mod handles;
 pub(crate) mod health;
+pub(crate) mod manifest;
 pub(crate) mod pickle;
 pub(crate) mod records;
 pub(crate) mod requests;

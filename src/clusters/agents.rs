@@ -106,7 +106,20 @@ impl Clusters {
     where
         F: Future<Output = Result<T>>,
     {
-        let instance = cluster.instance(NodeRank::HEAD)?;
+        let head = cluster.instance(NodeRank::HEAD)?;
+        self.on_node(cluster, head, call).await
+    }
+
+    /// [`Self::on_head`] for any node.
+    pub(super) async fn on_node<T, F>(
+        &self,
+        cluster: &Cluster,
+        instance: &Instance,
+        call: impl Fn(AgentClient) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let mut result = call(self.agent(cluster, instance)).await;
         for attempt in 0..REVIVALS {
             let error = match result {
@@ -124,7 +137,7 @@ impl Clusters {
 }
 
 /// Returns the pause after so many attempts.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << attempt)
 }
 

@@ -6,7 +6,6 @@
 //! said that the machines are gone (or the user purges it).
 
 mod agents;
-mod files;
 mod job_hub;
 mod job_log;
 mod logs;
@@ -16,6 +15,7 @@ mod record;
 mod refresh;
 mod state;
 mod store;
+mod sync;
 mod teardown;
 mod watch;
 mod wire;
@@ -33,10 +33,10 @@ use crate::base::{Error, Kind, Result};
 use crate::clouds::Clouds;
 use crate::store::Db;
 
-pub(crate) use files::Shipment;
 pub(crate) use provision::{Choice, Placed};
 pub(crate) use record::{Buried, Cluster, Owner};
 pub(crate) use state::{Event, State};
+pub(crate) use sync::Shipment;
 pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};
 
 /// What to do when a cluster has been idle for as long as its owner said.

@@ -1,16 +1,20 @@
 //! The sync steps of launch and exec: the work directory and file mounts, onto every node.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::{Ops, Origin};
 use crate::api::bodies::Common;
 use crate::base::cx::Cx;
+use crate::base::units::Bytes;
 use crate::base::{Error, Kind, Result};
 use crate::clusters::{Cluster, Shipment};
 use crate::task::{MountSource, Task, Workdir};
 
 /// Where the work directory is on a node.
 const WORKDIR: &str = "sky_workdir";
+/// A sync that takes longer says how much it was.
+const LONG: Duration = Duration::from_secs(2);
 
 /// Where the paths in a task lead on this machine.
 pub(super) struct Sources<'a> {
@@ -126,9 +130,9 @@ pub(super) async fn workdir(
     let shipment = Shipment {
         source: sources.locate(written)?,
         dest: WORKDIR.to_owned(),
+        doing: "Syncing workdir".to_owned(),
     };
-    cx.unless_cancelled(ops.clusters.ship(cluster, &shipment))
-        .await?;
+    ship(ops, cx, cluster, &shipment).await?;
     cx.line("✓ Synced workdir.");
     Ok(())
 }
@@ -174,11 +178,30 @@ pub(super) async fn file_mounts(
         let shipment = Shipment {
             source: sources.locate(written)?,
             dest: dest.clone(),
+            doing: "Syncing file mounts".to_owned(),
         };
-        cx.unless_cancelled(ops.clusters.ship(cluster, &shipment))
-            .await?;
+        ship(ops, cx, cluster, &shipment).await?;
     }
     cx.line("✓ Synced file_mounts.");
+    Ok(())
+}
+
+/// Puts a file or tree on the nodes, and says what is worth saying of it.
+async fn ship(ops: &Ops, cx: &Cx, cluster: &Cluster, shipment: &Shipment) -> Result<()> {
+    let shipped = cx
+        .unless_cancelled(ops.clusters.ship(cx, cluster, shipment))
+        .await?;
+    if shipped.took >= LONG {
+        let (files, bytes) = (shipped.files, Bytes(shipped.bytes));
+        let seconds = shipped.took.as_secs_f64();
+        cx.line(format!("  {files} files, {bytes} in {seconds:.1} s"));
+    }
+    if shipped.torn > 0 {
+        cx.line(format!(
+            "  {} files were written to while they were read; the next sync looks at them again",
+            shipped.torn
+        ));
+    }
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::base::{Error, Result};
 
 /// Makes a directory (and its parents) that only its owner may enter.
@@ -91,5 +93,21 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<String>> {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("read `{}`", path.display()), &e)),
+    }
+}
+
+/// Hashes the first `limit` bytes of a file; returns how many there were.
+pub(crate) fn hash_file(path: &Path, limit: u64) -> std::io::Result<(u64, [u8; 32])> {
+    let mut file = File::open(path)?.take(limit);
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((bytes, hash.finalize().into()));
+        }
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
     }
 }

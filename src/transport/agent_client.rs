@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use hyper::client::conn::http2::SendRequest;
 use hyper::header::HeaderMap;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -44,6 +45,8 @@ const PING_AFTER: Duration = Duration::from_secs(10);
 const PING_WITHIN: Duration = Duration::from_secs(10);
 /// The largest HTTP/2 frame that an agent may send.
 const MAX_FRAME: u32 = 512 * 1024;
+/// The longest answer about files.
+const LONGEST_LACKING: usize = 1024 * 1024 * 1024;
 /// What stands before paths: HTTP/2 wants a host, the transport decides where the bytes go.
 const BASE: &str = "http://agent";
 
@@ -169,22 +172,32 @@ impl AgentClient {
         Ok(Events::new(self.call(call).await?.into_body()))
     }
 
-    /// `PUT /v1/files`: unpacks a tar stream under the node's home. Not repeated when the connection breaks.
+    /// `POST /v1/files/compare`: what a node lacks of a list of files; `None` when it does not know the digest.
+    ///
+    /// `list` is the compressed list, or nothing to ask by the digest alone.
+    pub(crate) async fn compare_files(
+        &self,
+        files: FilesQuery<'_>,
+        list: Bytes,
+        limit: Duration,
+    ) -> Result<Option<Bytes>> {
+        let call = Call::post("/v1/files/compare")
+            .query(&files)
+            .bytes(list)
+            .timeout(limit);
+        let answer = self.call(call).await?.bytes(LONGEST_LACKING).await?;
+        Ok(Some(answer).filter(|answer| !answer.is_empty()))
+    }
+
+    /// `PUT /v1/files/content`: puts files in their places. Not repeated when the connection breaks.
     pub(crate) async fn put_files(
         &self,
-        dest: &str,
-        mode: PutMode,
-        tar: Body,
+        files: FilesQuery<'_>,
+        content: Body,
         limit: Duration,
     ) -> Result<()> {
-        let query = FilesQuery { dest, mode };
-        self.done(
-            Call::put("/v1/files")
-                .query(&query)
-                .stream(tar)
-                .timeout(limit),
-        )
-        .await
+        let call = Call::put("/v1/files/content").query(&files);
+        self.done(call.stream(content).timeout(limit)).await
     }
 
     /// `POST /v1/shutdown`: stops all processes of jobs, then the agent.
@@ -294,16 +307,6 @@ impl AgentClient {
     }
 }
 
-/// How `PUT /v1/files` unpacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum PutMode {
-    /// The tar's entries go into the directory `dest`.
-    Dir,
-    /// The tar's only entry becomes the file `dest`.
-    File,
-}
-
 /// Query of `GET /v1/jobs`.
 #[derive(Serialize)]
 struct JobsQuery {
@@ -314,13 +317,15 @@ struct JobsQuery {
     limit: Option<u64>,
 }
 
-/// Query of `PUT /v1/files`.
-#[derive(Serialize)]
-struct FilesQuery<'a> {
+/// Query of the calls about files.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct FilesQuery<'a> {
     /// Under the node's home.
-    dest: &'a str,
-    /// Directory or file.
-    mode: PutMode,
+    pub(crate) dest: &'a str,
+    /// Names the list of files: its SHA-256 in hexadecimal.
+    pub(crate) digest: &'a str,
+    /// Whether the content is compressed.
+    pub(crate) packed: bool,
 }
 
 /// Query of `GET /v1/events`.

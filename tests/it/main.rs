@@ -23,6 +23,7 @@ mod server_config;
 mod ssh;
 mod sshd;
 mod static_binary;
+mod sync;
 mod team;
 mod terminal;
 mod trouble;

@@ -1,12 +1,13 @@
 //! Between bodies, which are asynchronous, and tar, which blocks: channels of a few pieces.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::files;
 use crate::base::{Error, Kind, Result};
@@ -38,11 +39,22 @@ impl Read for Incoming {
     }
 }
 
+/// Reads a stream that may be compressed.
+pub(super) fn unpacked(stream: Incoming, packed: bool) -> Result<Box<dyn BufRead>> {
+    if !packed {
+        return Ok(Box::new(BufReader::with_capacity(PIECE, stream)));
+    }
+    let decoder =
+        zstd::Decoder::new(stream).map_err(|e| Error::internal("unpack a stream of files", &e))?;
+    Ok(Box::new(BufReader::with_capacity(PIECE, decoder)))
+}
+
 /// Gives a body to `work` as it arrives. A body that breaks off is an error for `work`, not an end.
-pub(super) async fn receive(
+pub(super) async fn receive<T: Send + 'static>(
     mut body: Body,
-    work: impl FnOnce(Incoming) -> Result<()> + Send + 'static,
-) -> Result<()> {
+    stop: &CancellationToken,
+    work: impl FnOnce(Incoming) -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (sender, pieces) = mpsc::channel(PIECES);
     let reader = Incoming {
         pieces,
@@ -50,7 +62,7 @@ pub(super) async fn receive(
     };
     let done = tokio::task::spawn_blocking(move || work(reader));
     let mut broken = None;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = stop.run_until_cancelled(body.frame()).await.flatten() {
         let piece = match frame {
             Ok(frame) => match frame.into_data() {
                 Ok(bytes) => Ok(bytes),
@@ -70,7 +82,7 @@ pub(super) async fn receive(
     drop(sender);
     let done = done
         .await
-        .map_err(|e| Error::internal("unpack an upload", &e))?;
+        .map_err(|e| Error::internal("take in files", &e))?;
     broken.map_or(done, Err)
 }
 

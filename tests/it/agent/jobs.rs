@@ -195,22 +195,24 @@ fn files_arrive_and_logs_leave_as_tar() {
     let root = tempfile::tempdir().expect("a directory");
     let node = Node::start(root.path(), "n");
     node.configure_alone(1.0);
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(3);
-    header.set_mode(0o600);
-    builder
-        .append_data(&mut header, "a/b.txt", "hey".as_bytes())
-        .expect("it packs");
-    let stream = builder.into_inner().expect("it packs");
-    let (status, answer) = node.call("PUT", "/v1/files?dest=~/sky_workdir&mode=dir", &stream);
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+    let work = node.dir.join("home/sky_workdir/a");
+    std::fs::create_dir_all(&work).expect("made");
+    std::fs::write(work.join("b.txt"), "hey\n").expect("written");
     let (text, _) = node.follow(node.submit(&spec("cat a/b.txt")));
     assert!(text.contains(") hey\n"), "{text}");
-    assert_eq!(
-        node.call("PUT", "/v1/files?dest=../x&mode=dir", &stream).0,
-        400
-    );
+    let digest = "0".repeat(64);
+    for (query, status) in [
+        (format!("dest=~/sky_workdir&digest={digest}"), 200),
+        (format!("dest=../x&digest={digest}"), 400),
+        ("dest=x&digest=zz".to_owned(), 400),
+    ] {
+        let path = format!("/v1/files/compare?{query}");
+        let (got, answer) = node.call("POST", &path, b"");
+        assert_eq!(got, status, "{query}");
+        assert!(status != 200 || answer.is_empty(), "an unknown digest");
+    }
+    let nonsense = format!("/v1/files/compare?dest=x&digest={digest}");
+    assert_eq!(node.call("POST", &nonsense, b"nonsense").0, 400);
     let (status, packed) = node.call("GET", "/v1/jobs/1/files", b"");
     assert_eq!(status, 200);
     let names: Vec<String> = tar::Archive::new(packed.as_slice())
