@@ -26,5 +26,6 @@ mod static_binary;
 mod sync;
 mod team;
 mod terminal;
+mod testbed;
 mod trouble;
 mod world;
