@@ -14,6 +14,8 @@ from .states import ClusterStatus, JobExitCode as JobExitCode
 
 #: A document of the wire.
 _Json = dict[str, Any]
+#: The class of each kind of error of the server.
+_BY_CODE: dict[str, Type[SkyError]] = {}
 
 
 class SkyError(Exception):
@@ -21,6 +23,13 @@ class SkyError(Exception):
 
     #: The kind of the error where the server names none.
     default_code = "internal"
+
+    def __init_subclass__(cls, code: Optional[str] = None) -> None:
+        """``code`` is the kind of error of the server for which the class stands."""
+        super().__init_subclass__()
+        if code is not None:
+            cls.default_code = code
+            _BY_CODE[code] = cls
 
     def __init__(
         self,
@@ -50,56 +59,40 @@ class SkyError(Exception):
         return "\n".join([self.message, *self.hints])
 
 
-class InvalidRequestError(SkyError, ValueError):
+class InvalidRequestError(SkyError, ValueError, code="invalid"):
     """A value that the caller gave does not make sense."""
 
-    default_code = "invalid"
 
-
-class InvalidTaskError(InvalidRequestError):
+class InvalidTaskError(InvalidRequestError, code="invalid_task"):
     """A task is wrong."""
-
-    default_code = "invalid_task"
 
 
 class InvalidTaskYAMLError(InvalidTaskError):
     """The text of a task cannot be read."""
 
 
-class InvalidClusterNameError(SkyError):
+class InvalidClusterNameError(SkyError, code="invalid_name"):
     """A name breaks the rules for names."""
 
-    default_code = "invalid_name"
 
-
-class InvalidSkyPilotConfigError(SkyError, ValueError):
+class InvalidSkyPilotConfigError(SkyError, ValueError, code="invalid_config"):
     """A configuration file or value is wrong."""
 
-    default_code = "invalid_config"
 
-
-class NotFoundError(SkyError, ValueError):
+class NotFoundError(SkyError, ValueError, code="not_found"):
     """Something named does not exist: a request, a path, a job."""
 
-    default_code = "not_found"
 
-
-class AmbiguousIdError(SkyError, ValueError):
+class AmbiguousIdError(SkyError, ValueError, code="ambiguous"):
     """A prefix or pattern matches several things."""
 
-    default_code = "ambiguous"
 
-
-class ClusterDoesNotExist(SkyError, ValueError):
+class ClusterDoesNotExist(SkyError, ValueError, code="cluster_not_found"):
     """The cluster does not exist."""
 
-    default_code = "cluster_not_found"
 
-
-class ClusterNotUpError(SkyError):
+class ClusterNotUpError(SkyError, code="cluster_not_up"):
     """The cluster exists but is not UP."""
-
-    default_code = "cluster_not_up"
 
     @property
     def cluster_status(self) -> Optional[ClusterStatus]:
@@ -108,26 +101,20 @@ class ClusterNotUpError(SkyError):
         return ClusterStatus(status) if isinstance(status, str) else None
 
 
-class ClusterSetUpError(SkyError):
+class ClusterSetUpError(SkyError, code="command_failed"):
     """A command on a node of the cluster failed."""
-
-    default_code = "command_failed"
 
 
 class CommandError(ClusterSetUpError):
     """A command failed."""
 
 
-class ResourcesMismatchError(SkyError):
+class ResourcesMismatchError(SkyError, code="resources_mismatch"):
     """The existing cluster does not offer what the task asks for."""
 
-    default_code = "resources_mismatch"
 
-
-class ResourcesUnavailableError(SkyError):
+class ResourcesUnavailableError(SkyError, code="resources_unavailable"):
     """No enabled infra offers what the task asks for, or all refused."""
-
-    default_code = "resources_unavailable"
 
     @property
     def failover_history(self) -> list[SkyError]:
@@ -141,85 +128,59 @@ class ResourcesUnavailableError(SkyError):
         return bool(self.attributes.get("no_failover", False))
 
 
-class NoCloudAccessError(SkyError):
+class NoCloudAccessError(SkyError, code="no_cloud_access"):
     """No infra is enabled, or not the one that was asked for."""
 
-    default_code = "no_cloud_access"
 
-
-class NotSupportedError(SkyError):
+class NotSupportedError(SkyError, code="not_supported"):
     """The server (or the cloud) cannot do this."""
 
-    default_code = "not_supported"
 
-
-class ConflictError(SkyError, RuntimeError):
+class ConflictError(SkyError, RuntimeError, code="conflict"):
     """The state of the thing forbids the operation now."""
 
-    default_code = "conflict"
 
-
-class PermissionDeniedError(SkyError):
+class PermissionDeniedError(SkyError, code="permission_denied"):
     """The credentials do not permit this."""
 
-    default_code = "permission_denied"
 
-
-class ApiServerAuthenticationError(PermissionDeniedError, RuntimeError):
+class ApiServerAuthenticationError(PermissionDeniedError, RuntimeError, code="unauthenticated"):
     """The server demands credentials, or refuses those that were given."""
 
-    default_code = "unauthenticated"
 
-
-class ApiServerConnectionError(SkyError, RuntimeError):
+class ApiServerConnectionError(SkyError, RuntimeError, code="unreachable"):
     """The server cannot be reached."""
 
-    default_code = "unreachable"
 
-
-class APIVersionMismatchError(SkyError, RuntimeError):
+class APIVersionMismatchError(SkyError, RuntimeError, code="version_mismatch"):
     """Client and server speak different versions."""
 
-    default_code = "version_mismatch"
 
-
-class ServerTemporarilyUnavailableError(SkyError, RuntimeError):
+class ServerTemporarilyUnavailableError(SkyError, RuntimeError, code="too_busy"):
     """The server has too much to do; the same call may succeed later."""
 
-    default_code = "too_busy"
 
-
-class TooLargeError(SkyError, ValueError):
+class TooLargeError(SkyError, ValueError, code="too_large"):
     """A body, file or value is larger than permitted."""
 
-    default_code = "too_large"
 
-
-class StorageFullError(SkyError, RuntimeError):
+class StorageFullError(SkyError, RuntimeError, code="storage_full"):
     """A disk (or a quota) is full."""
 
-    default_code = "storage_full"
 
-
-class RequestTimeoutError(SkyError, TimeoutError):
+class RequestTimeoutError(SkyError, TimeoutError, code="timeout"):
     """A deadline passed."""
 
-    default_code = "timeout"
 
-
-class RequestCancelled(SkyError):
+class RequestCancelled(SkyError, code="cancelled"):
     """The request was cancelled."""
 
-    default_code = "cancelled"
 
-
-class RequestInterruptedError(SkyError):
+class RequestInterruptedError(SkyError, code="interrupted"):
     """The request was cut off and cannot be resumed."""
 
-    default_code = "interrupted"
 
-
-class InternalServerError(SkyError, RuntimeError):
+class InternalServerError(SkyError, RuntimeError, code="internal"):
     """A bug, or a fault of the system below the server."""
 
 
@@ -287,37 +248,6 @@ class VolumeNotReadyError(SkyError):
     """The volume cannot be used yet."""
 
 
-#: The class of each kind of error of the server.
-_BY_CODE: dict[str, Type[SkyError]] = {
-    cls.default_code: cls
-    for cls in (
-        InvalidRequestError,
-        InvalidTaskError,
-        InvalidClusterNameError,
-        InvalidSkyPilotConfigError,
-        NotFoundError,
-        AmbiguousIdError,
-        ClusterDoesNotExist,
-        ClusterNotUpError,
-        ClusterSetUpError,
-        ResourcesMismatchError,
-        ResourcesUnavailableError,
-        NoCloudAccessError,
-        NotSupportedError,
-        ConflictError,
-        PermissionDeniedError,
-        ApiServerAuthenticationError,
-        ApiServerConnectionError,
-        APIVersionMismatchError,
-        ServerTemporarilyUnavailableError,
-        TooLargeError,
-        StorageFullError,
-        RequestTimeoutError,
-        RequestCancelled,
-        RequestInterruptedError,
-        InternalServerError,
-    )
-}
 _BY_CODE["usage"] = InvalidRequestError
 
 #: Builtin classes by which SkyPilot's server names errors.

@@ -295,9 +295,11 @@ class ServerInfo(Record):
 
 #: What launch and exec result in: the job, and where the cluster is.
 LaunchResult = tuple[Optional[int], Optional[ClusterHandle]]
+#: The same of managed jobs, which may be several.
+ManagedLaunchResult = tuple[Optional[list[int]], Optional[ClusterHandle]]
 
 
-def _launched(value: Any) -> LaunchResult:
+def _launched(value: Any) -> tuple[Any, Optional[ClusterHandle]]:
     if isinstance(value, dict):
         return value.get("job_id"), _handle(value.get("handle"))
     if isinstance(value, list) and len(value) >= 2:
@@ -336,6 +338,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "cost_report": lambda rows: [CostRecord.from_json(row) for row in rows],
     "list_accelerators": _offers,
     "endpoints": _endpoints,
+    "jobs.launch": _launched,
     "jobs.queue": _managed_jobs,
     "jobs.queue_v2": _managed_jobs,
 }

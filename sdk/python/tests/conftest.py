@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -165,3 +166,51 @@ def cluster(shared: Home) -> str:
     if not sky.get(sky.status("shared")):
         sky.get(sky.launch(sky.Task(resources=sky.Resources(cloud=sky.Local())), cluster_name="shared"))
     return "shared"
+
+
+class Team:
+    """A server for a team in a home of its own."""
+
+    def __init__(self, path: Path, *options: str) -> None:
+        port = free_port()
+        self.url = f"{'https' if options else 'http'}://127.0.0.1:{port}"
+        said = path / "said"
+        with said.open("w") as output:
+            self.process = subprocess.Popen(
+                # Whoever listens on loopback only trusts everybody who reaches it.
+                [BINARY, "__serve", "--bind", f"0.0.0.0:{port}", *options],
+                env=Home(path).environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(lambda: re.search(r"\bsky_\S+", said.read_text()) is not None, "the admin token is printed")
+        found = re.search(r"\bsky_\S+", said.read_text())
+        assert found is not None
+        self.token = found.group()
+
+    def add_user(self, name: str, password: str) -> None:
+        """Makes an account."""
+        from sky.client import endpoint, session
+
+        admin = session.Session(endpoint.at(self.url, self.token))
+        body = {"username": name, "password": password, "role": "user"}
+        with admin.call("POST", "/users/create", body=body) as answer:
+            answer.read()
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def team(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    made = Team(tmp_path_factory.mktemp("server"))
+    yield made
+    import sky
+
+    try:
+        if os.environ.get("SKYPILOT_API_SERVER_ENDPOINT") or (home.path / ".sky/config.yaml").exists():
+            for record in sky.get(sky.status()):
+                sky.get(sky.down(record.name, purge=True))
+    finally:
+        made.close()

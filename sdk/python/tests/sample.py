@@ -7,6 +7,8 @@ from typing import Optional
 
 import sky
 from sky.client import sdk_async
+from sky.jobs.client import sdk_async as jobs
+from sky.serve.client import sdk_async as serve
 
 
 def train() -> Optional[int]:
@@ -40,6 +42,18 @@ def train() -> Optional[int]:
 async def watch() -> dict[Optional[int], Optional[sky.JobStatus]]:
     await sdk_async.launch(sky.Task(run="true"), "c", stream_logs=sdk_async.StreamConfig(tail=10))
     return await sdk_async.job_status("c", stream_logs=None)
+
+
+async def manage(task: sky.Task) -> list[str]:
+    job_ids, _ = await jobs.launch(task, name="nightly", stream_logs=None)
+    for number in job_ids or []:
+        code: int = await jobs.tail_logs(job_id=number)
+        print(code, number + 1)
+    name, endpoint = await serve.up(task, "web")
+    print(name.upper(), endpoint.upper())
+    ids, _ = sky.get(sky.jobs.launch(task))
+    print(len(ids or []))
+    return [job.job_name or "" for job in await jobs.queue(refresh=True) if job.status is sky.ManagedJobStatus.RUNNING]
 
 
 if __name__ == "__main__":

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import io
 import time
+from typing import Any, Coroutine
 
 import pytest
 from conftest import Home
 
 import sky
 from sky import exceptions
-from sky.client import sdk, sdk_async
+from sky.client import sdk_async
+from sky.jobs.client import sdk_async as jobs
+from sky.serve.client import sdk_async as serve
 
 
-def test_the_twin_has_the_same_names_and_arguments() -> None:
-    for name in sdk.__all__:
-        ours, theirs = getattr(sdk, name), getattr(sdk_async, name)
+def shape(call: Any, *without: str) -> list[tuple[str, Any, Any]]:
+    """Returns the arguments of a call: their names, kinds and defaults."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(call).parameters.values() if p.name not in without]
+
+
+@pytest.mark.parametrize("package", ["sky.client", "sky.jobs.client", "sky.serve.client"])
+def test_the_twin_has_the_same_names_and_arguments(package: str) -> None:
+    once = importlib.import_module(f"{package}.sdk")
+    twin = importlib.import_module(f"{package}.sdk_async")
+    for name in once.__all__:
+        ours, theirs = getattr(once, name), getattr(twin, name)
         assert inspect.iscoroutinefunction(theirs), name
-        wanted = [p for p in inspect.signature(ours).parameters if p not in ("preload_content", "no_browser")]
-        found = [p for p in inspect.signature(theirs).parameters if p != "stream_logs"]
-        assert found == wanted, name
+        assert shape(theirs, "stream_logs") == shape(ours, "preload_content"), name
+        submits = "RequestId" in str(inspect.signature(ours).return_annotation)
+        has_stream = "stream_logs" in inspect.signature(theirs).parameters
+        assert has_stream == submits, name
 
 
 def test_a_whole_story(shared: Home) -> None:
@@ -101,3 +114,34 @@ def test_requests(shared: Home) -> None:
         await sdk_async.down("slow3", stream_logs=None)
 
     asyncio.run(requests())
+
+
+def test_managed_jobs_and_services(shared: Home) -> None:
+    task = sky.Task(run="true")
+    calls: list[Coroutine[Any, Any, object]] = [
+        jobs.launch(task, name="j"),
+        jobs.cancel(job_ids=[1], stream_logs=None),
+        jobs.tail_logs(job_id=1),
+        jobs.download_logs(job_id=1),
+        jobs.wait(job_id=1, stream_logs=None),
+        jobs.pool_apply(task, "p"),
+        jobs.pool_apply(None, "p", workers=2),
+        jobs.pool_down("p"),
+        jobs.pool_tail_logs("p"),
+        jobs.pool_sync_down_logs("p"),
+        serve.up(task, "s"),
+        serve.update(task, "s"),
+        serve.down("s"),
+        serve.tail_logs("s"),
+        serve.sync_down_logs("s"),
+        serve.terminate_replica("s", 1),
+    ]
+
+    async def all_at_once() -> None:
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, exceptions.NotSupportedError), outcome
+        assert await jobs.queue(stream_logs=None) == []
+        assert await jobs.pool_status(stream_logs=None) == []
+        assert await serve.status(stream_logs=None) == []
+
+    asyncio.run(all_at_once())

@@ -44,7 +44,10 @@ def test_importing_is_lazy(module: str) -> None:
 
 
 def test_using_calls_loads_neither_asyncio_nor_zipfile() -> None:
-    program = "import sys, sky; sky.launch, sky.Task; sys.exit(bool({'asyncio', 'zipfile'} & sys.modules.keys()))"
+    program = (
+        "import sys, sky; sky.launch, sky.Task, sky.jobs.launch, sky.serve.up;"
+        "sys.exit(bool({'asyncio', 'zipfile', 'webbrowser', 'hashlib'} & sys.modules.keys()))"
+    )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)}, check=True)
 
 
@@ -68,7 +71,7 @@ def test_nothing_is_unpickled() -> None:
 
 #: Routes that are no business of this package: operators, shells, browsers, what SkyPilot's client asks besides.
 OTHERS = re.compile(
-    r"/(users|workspaces|metrics|hook_logs|api/completion|jobs/events|jobs/queue$|api/openapi|auth/|api/v1/auth/|upload$)"
+    r"/(users|workspaces|metrics|hook_logs|api/completion|jobs/events|jobs/queue$|api/openapi|auth/|api/v1/auth/|token$|upload$)"
 )
 
 

@@ -4,60 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import subprocess
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 import trustme
-from conftest import BINARY, Home, free_port, wait_until
+from conftest import Home, Team
 
 import sky
 from sky import exceptions
 
 
-class Team:
-    """A server for a team in a home of its own."""
-
-    def __init__(self, path: Path, *options: str) -> None:
-        port = free_port()
-        self.url = f"{'https' if options else 'http'}://127.0.0.1:{port}"
-        said = path / "said"
-        with said.open("w") as output:
-            self.process = subprocess.Popen(
-                # Whoever listens on loopback only trusts everybody who reaches it.
-                [BINARY, "__serve", "--bind", f"0.0.0.0:{port}", *options],
-                env=Home(path).environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        wait_until(lambda: re.search(r"\bsky_\S+", said.read_text()) is not None, "the admin token is printed")
-        found = re.search(r"\bsky_\S+", said.read_text())
-        assert found is not None
-        self.token = found.group()
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
-
-
-@pytest.fixture
-def team(home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    made = Team(tmp_path_factory.mktemp("server"))
-    yield made
-    try:
-        if os.environ.get("SKYPILOT_API_SERVER_ENDPOINT") or (home.path / ".sky/config.yaml").exists():
-            for record in sky.get(sky.status()):
-                sky.get(sky.down(record.name, purge=True))
-    finally:
-        made.close()
-
-
 def test_login_upload_run_and_download(team: Team, home: Home) -> None:
-    with pytest.raises(exceptions.ApiServerAuthenticationError, match="demands credentials") as error:
-        sky.api_login(team.url)
-    assert f"sky api login -e {team.url}" in error.value.hints[0]
     with pytest.raises(exceptions.ApiServerAuthenticationError, match="refuses your credentials"):
         sky.api_login(team.url, service_account_token="sky_wrong")
     with pytest.raises(exceptions.InvalidRequestError, match="begins with http"):
@@ -105,8 +62,9 @@ def test_login_upload_run_and_download(team: Team, home: Home) -> None:
 
 def test_the_environment_names_server_and_token(team: Team, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", team.url)
-    with pytest.raises(exceptions.ApiServerAuthenticationError):
+    with pytest.raises(exceptions.ApiServerAuthenticationError, match="demands credentials") as error:
         sky.status()
+    assert f"sky api login -e {team.url}" in error.value.hints[0]
     monkeypatch.setenv("SKYPILOT_SERVICE_ACCOUNT_TOKEN", team.token)
     assert sky.get(sky.status()) == []
     with pytest.raises(exceptions.ConflictError, match="named by"):
@@ -114,12 +72,7 @@ def test_the_environment_names_server_and_token(team: Team, home: Home, monkeypa
 
 
 def test_a_user_with_a_password(team: Team, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sky.client import endpoint, session
-
-    admin = session.Session(endpoint.at(team.url, team.token))
-    body = {"username": "ann", "password": "pw-ann:pw@", "role": "user"}
-    with admin.call("POST", "/users/create", body=body) as answer:
-        answer.read()
+    team.add_user("ann", "pw-ann:pw@")
     monkeypatch.setenv("SKYPILOT_API_SERVER_ENDPOINT", team.url.replace("//", "//ann:pw-ann%3Apw%40@"))
     user = sky.api_info().user
     assert user is not None and user.name == "ann" and user.role == "user"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Optional, Sequence, TextIO, TypeVar, Union, overload
 
 from .. import exceptions
-from . import config, endpoint as servers, session, stream
-from .session import RequestId, Session, open_session
+from . import endpoint as servers, stream
+from .session import RequestId, open_session
 
 if TYPE_CHECKING:
     from ..results import RequestRecord, ServerInfo
@@ -153,50 +152,3 @@ def _demand_local(verb: str) -> None:
             f"sky.api_{verb} is for the server of this machine, and {target.url} is in use",
             hints=["sky.api_logout returns to the server of this machine"],
         )
-
-
-def api_login(
-    endpoint: Optional[str] = None,
-    relogin: bool = False,
-    service_account_token: Optional[str] = None,
-    no_browser: bool = True,
-) -> ServerInfo:
-    """Uses a server from now on: checks it and the credentials, then keeps both in ``~/.sky/config.yaml``.
-
-    ``endpoint`` is ``https://[user:password@]host[:port]``, else what ``SKYPILOT_API_SERVER_ENDPOINT`` says.
-    ``relogin`` forgets a token that was kept; no browser is ever opened.
-    """
-    url = (endpoint or os.environ.get(servers.VARIABLE) or "").strip().rstrip("/")
-    if not url.startswith(("http://", "https://")):
-        raise exceptions.InvalidRequestError(
-            "the address of a server begins with http:// or https://",
-            hints=['sky.api_login("https://HOST[:PORT]")'],
-        )
-    token = service_account_token.strip() if service_account_token else None
-    if token is not None and not (token.startswith("sky_") and token.isascii() and token.isprintable()):
-        raise exceptions.InvalidRequestError("a token begins with `sky_` and has no spaces")
-    if token is None and not relogin:
-        kept = config.load()
-        same = config.server_key(kept, "endpoint") == url
-        token = config.server_key(kept, "service_account_token") if same else None
-    reached = Session(servers.at(url, token))
-    reached.health = reached.ask_health()
-    # A server may say that it is well to anybody: this call it answers to its users only.
-    with reached.call("GET", "/api/status", query={"limit": 1}) as answer:
-        answer.read()
-    is_own = reached.target.local
-    config.save_server(None if is_own else url, None if is_own else token)
-    session.forget()
-    return reached.health
-
-
-def api_logout() -> None:
-    """Uses the server of this machine again."""
-    if os.environ.get(servers.VARIABLE):
-        raise exceptions.ConflictError(
-            f"the server is named by {servers.VARIABLE}, not by a login", hints=[f"unset {servers.VARIABLE}"]
-        )
-    if config.server_key(config.load(), "endpoint") is None:
-        raise exceptions.ConflictError("you are not logged in anywhere: the server of this machine is used")
-    config.save_server(None, None)
-    session.forget()

@@ -85,16 +85,20 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def save_server(endpoint: Optional[str], token: Optional[str]) -> None:
     """Writes which server is used from now on; ``None`` is the one of this machine. Readable by the user only."""
     path = user_file()
-    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except FileNotFoundError:
         text = ""
-    text = edited(text, dict(zip(_OWNED, (endpoint, token))))
+    write_private(path, edited(text, dict(zip(_OWNED, (endpoint, token)))))
+
+
+def write_private(path: str, text: str) -> None:
+    """Writes a file that only the user may read, at once: readers see the old one or the new one."""
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
     scratch = f"{path}.{os.getpid()}"
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.replace(scratch, path)
 

@@ -82,6 +82,8 @@ class Target(NamedTuple):
     token: Optional[str]
     #: The client's configuration.
     config: dict[str, Any]
+    #: What a log-in with a browser left for it, where there is nothing else to show.
+    cookies: Optional[str] = None
 
 
 def resolve() -> Target:
@@ -96,7 +98,13 @@ def resolve() -> Target:
 def at(url: str, token: Optional[str] = None, settings: Optional[dict[str, Any]] = None) -> Target:
     """Returns the server at an address."""
     endpoint = Endpoint.parse(url)
-    return Target(endpoint, endpoint.url, is_local(url, local_port()), token, settings or {})
+    local = is_local(url, local_port())
+    kept = None
+    if not local and token is None and endpoint.credentials is None:
+        from . import cookies
+
+        kept = cookies.header_for(endpoint)
+    return Target(endpoint, endpoint.url, local, token, settings or {}, kept)
 
 
 def local(settings: Optional[dict[str, Any]] = None) -> Target:

@@ -5,27 +5,16 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Optional, Sequence, Union
 
 from .. import dag as dags, exceptions
-from ..dag import Dag
 from ..states import AutostopWaitFor, StatusRefreshMode
-from ..task import Task
-from . import upload
-from .api import (
-    api_cancel,
-    api_info,
-    api_login,
-    api_logout,
-    api_server_logs,
-    api_start,
-    api_status,
-    api_stop,
-    get,
-    stream_and_get,
-)
+from . import identity, verbs
+from .api import api_cancel, api_info, api_server_logs, api_start, api_status, api_stop, get, stream_and_get
+from .login import api_login, api_logout
 from .logs import download_logs, tail_logs, tail_provision_logs
-from .session import RequestId, Session, open_session
+from .session import RequestId, open_session
+from .verbs import Entrypoint, Names, items, names, submit, submit_task
 
 if TYPE_CHECKING:
     from ..results import (
@@ -72,43 +61,19 @@ __all__ = [
     "validate",
 ]
 
-_Entrypoint = Union[Task, Dag]
 
-
-def submit(name: str, path: str, /, **fields: Any) -> RequestId[Any]:
-    """Submits the verb ``name`` with these fields in its body."""
-    session = open_session()
-    return session.submit(path, {**session.common(name), **fields}, name)
-
-
-def validate(dag: _Entrypoint) -> None:
+def validate(dag: Entrypoint) -> None:
     """Lets the server check a task or dag. Raises ``InvalidTaskError`` and its kin."""
-    session = open_session()
-    _validate(session, dags.of(dag))
+    verbs.validate(open_session(), dags.of(dag))
 
 
-def _validate(session: Session, dag: Dag) -> None:
-    body = {**session.common("validate"), "dag": dag.to_text(), "request_options": None}
-    session.fetch("POST", "/validate", body=body)
-
-
-def optimize(dag: _Entrypoint) -> RequestId[None]:
+def optimize(dag: Entrypoint) -> RequestId[None]:
     """Plans a launch: the log of the request shows what fits, what it costs and what would be taken."""
     return submit("optimize", "/optimize", dag=dags.of(dag).to_text(), request_options=None)
 
 
-def prepared(session: Session, entrypoint: _Entrypoint) -> tuple[Dag, Optional[str]]:
-    """Checks what is to run and uploads its files; returns it as it travels, and the name of the upload."""
-    given = dags.of(entrypoint)
-    dag = copy.copy(given)
-    # What is noted for the journey is not written into the user's tasks.
-    dag.tasks = [copy.copy(task) for task in given.tasks]
-    _validate(session, dag)
-    return dag, upload.files(session, dag)
-
-
 def launch(
-    task: _Entrypoint,
+    task: Entrypoint,
     cluster_name: Optional[str] = None,
     retry_until_up: bool = False,
     idle_minutes_to_autostop: Optional[int] = None,
@@ -139,58 +104,46 @@ def launch(
         entrypoint = planned
     elif wait_for is not None:
         raise exceptions.InvalidRequestError("`wait_for` needs `idle_minutes_to_autostop` or `down`")
-    session = open_session()
-    dag, blob = prepared(session, entrypoint)
-    body = {
-        **session.common("launch"),
-        "file_mounts_blob_id": blob,
-        "task": dag.to_text(),
-        "cluster_name": cluster_name or _fresh_name(session),
-        "retry_until_up": retry_until_up,
-        "dryrun": dryrun,
-        "no_setup": no_setup,
-        "clone_disk_from": clone_disk_from,
-        "fast": fast,
-        "resize": resize,
-    }
-    return session.submit("/launch", body, "launch")
+    return submit_task(
+        "launch",
+        "/launch",
+        entrypoint,
+        cluster_name=cluster_name or _fresh_name(),
+        retry_until_up=retry_until_up,
+        dryrun=dryrun,
+        no_setup=no_setup,
+        clone_disk_from=clone_disk_from,
+        fast=fast,
+        resize=resize,
+    )
 
 
-def _fresh_name(session: Session) -> str:
+def _fresh_name() -> str:
     """Returns a name for a cluster that nobody named: ``sky-1f2e-ann``."""
-    user = "".join(c for c in session.identity.name.lower() if c.isascii() and c.isalnum())[:40] or "user"
+    user = "".join(c for c in identity.of_user().name.lower() if c.isascii() and c.isalnum())[:40] or "user"
     return f"sky-{os.urandom(2).hex()}-{user}"
 
 
 def exec(  # noqa: A001
-    task: _Entrypoint,
+    task: Entrypoint,
     cluster_name: str,
     dryrun: bool = False,
 ) -> RequestId[LaunchResult]:
     """Runs a task on a cluster that is up, without setup. The result is the number of the job and where it runs."""
-    session = open_session()
-    dag, blob = prepared(session, task)
-    body = {
-        **session.common("exec"),
-        "file_mounts_blob_id": blob,
-        "task": dag.to_text(),
-        "cluster_name": cluster_name,
-        "dryrun": dryrun,
-    }
-    return session.submit("/exec", body, "exec")
+    return submit_task("exec", "/exec", task, cluster_name=cluster_name, dryrun=dryrun)
 
 
 def status(
-    cluster_names: Union[str, Sequence[str], None] = None,
+    cluster_names: Names = None,
     refresh: Union[StatusRefreshMode, str] = StatusRefreshMode.NONE,
     all_users: bool = False,
 ) -> RequestId[list[ClusterRecord]]:
     """Lists clusters: those of these names or patterns, else all."""
-    names = [cluster_names] if isinstance(cluster_names, str) else cluster_names
+    given = [cluster_names] if isinstance(cluster_names, str) else cluster_names
     return submit(
         "status",
         "/status",
-        cluster_names=None if names is None else list(names),
+        cluster_names=items(given),
         refresh=str(StatusRefreshMode(refresh)),
         all_users=all_users,
         include_credentials=False,
@@ -261,8 +214,7 @@ def job_status(
     cluster_name: str, job_ids: Optional[Sequence[int]] = None
 ) -> RequestId[dict[Optional[int], Optional[JobStatus]]]:
     """Says how jobs stand, the latest one unless they are named; ``None`` is a job that does not exist."""
-    ids = None if job_ids is None else list(job_ids)
-    return submit("job_status", "/job_status", cluster_name=cluster_name, job_ids=ids)
+    return submit("job_status", "/job_status", cluster_name=cluster_name, job_ids=items(job_ids))
 
 
 def cancel(
@@ -272,16 +224,15 @@ def cancel(
     job_ids: Optional[Sequence[int]] = None,
 ) -> RequestId[None]:
     """Cancels jobs: these, or ``all`` of the user, or those of ``all_users``; else the latest one that runs."""
-    ids = None if job_ids is None else list(job_ids)
-    return submit("cancel", "/cancel", cluster_name=cluster_name, job_ids=ids, all=all, all_users=all_users)
+    fields = {"job_ids": items(job_ids), "all": all, "all_users": all_users}
+    return submit("cancel", "/cancel", cluster_name=cluster_name, **fields)
 
 
 def check(
     infra_list: Optional[Sequence[str]] = None, verbose: bool = False
 ) -> RequestId[dict[str, dict[str, list[str]]]]:
     """Finds out which infra can be used; the result says it for each workspace."""
-    clouds = None if infra_list is None else list(infra_list)
-    return submit("check", "/check", clouds=clouds, verbose=verbose)
+    return submit("check", "/check", clouds=items(infra_list), verbose=verbose)
 
 
 def enabled_clouds() -> RequestId[list[str]]:
@@ -294,7 +245,7 @@ def list_accelerators(
     name_filter: Optional[str] = None,
     region_filter: Optional[str] = None,
     quantity_filter: Optional[int] = None,
-    clouds: Union[str, Sequence[str], None] = None,
+    clouds: Names = None,
     all_regions: bool = False,
 ) -> RequestId[dict[str, list[InstanceTypeInfo]]]:
     """Lists where accelerators are offered, and for how much."""
@@ -305,7 +256,7 @@ def list_accelerators(
         name_filter=name_filter,
         region_filter=region_filter,
         quantity_filter=quantity_filter,
-        clouds=clouds if clouds is None or isinstance(clouds, str) else list(clouds),
+        clouds=names(clouds),
         all_regions=all_regions,
     )
 
@@ -315,7 +266,7 @@ def list_accelerator_counts(
     name_filter: Optional[str] = None,
     region_filter: Optional[str] = None,
     quantity_filter: Optional[int] = None,
-    clouds: Union[str, Sequence[str], None] = None,
+    clouds: Names = None,
 ) -> RequestId[dict[str, list[float]]]:
     """Lists accelerators and the quantities in which they are offered."""
     return submit(
@@ -325,7 +276,7 @@ def list_accelerator_counts(
         name_filter=name_filter,
         region_filter=region_filter,
         quantity_filter=quantity_filter,
-        clouds=clouds if clouds is None or isinstance(clouds, str) else list(clouds),
+        clouds=names(clouds),
     )
 
 

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence, TextIO, TypeVar, Union, overload
 
 from .. import results
-from ..dag import Dag
 from ..results import LaunchResult
 from ..states import AutostopWaitFor, JobStatus, StatusRefreshMode
-from ..task import Task
 from . import sdk
 from .session import RequestId
 from .threads import run
+from .verbs import Entrypoint, Names
 
 T = TypeVar("T")
 
-_Entrypoint = Union[Task, Dag]
 _WaitFor = Union[AutostopWaitFor, str, None]
 
 
@@ -39,7 +37,7 @@ class StreamConfig:
 DEFAULT_STREAM_CONFIG = StreamConfig()
 
 
-async def _result(submit: Callable[[], RequestId[T]], stream_logs: Optional[StreamConfig]) -> T:
+async def result_of(submit: Callable[[], RequestId[T]], stream_logs: Optional[StreamConfig]) -> T:
     """Submits a request and returns its result."""
     request_id = await run(submit)
     if stream_logs is None:
@@ -94,18 +92,18 @@ async def stream_and_get(
     return await run(lambda: sdk.stream_and_get(request_id, log_path, tail, follow, output_stream))
 
 
-async def validate(dag: _Entrypoint) -> None:
+async def validate(dag: Entrypoint) -> None:
     """See :func:`sky.validate`."""
     await run(lambda: sdk.validate(dag))
 
 
-async def optimize(dag: _Entrypoint, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG) -> None:
+async def optimize(dag: Entrypoint, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG) -> None:
     """See :func:`sky.optimize`."""
-    await _result(lambda: sdk.optimize(dag), stream_logs)
+    await result_of(lambda: sdk.optimize(dag), stream_logs)
 
 
 async def launch(
-    task: _Entrypoint,
+    task: Entrypoint,
     cluster_name: Optional[str] = None,
     retry_until_up: bool = False,
     idle_minutes_to_autostop: Optional[int] = None,
@@ -136,27 +134,27 @@ async def launch(
             resize=resize,
         )
 
-    return await _result(submit, stream_logs)
+    return await result_of(submit, stream_logs)
 
 
 async def exec(  # noqa: A001
-    task: _Entrypoint,
+    task: Entrypoint,
     cluster_name: str,
     dryrun: bool = False,
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> LaunchResult:
     """See :func:`sky.exec`."""
-    return await _result(lambda: sdk.exec(task, cluster_name, dryrun), stream_logs)
+    return await result_of(lambda: sdk.exec(task, cluster_name, dryrun), stream_logs)
 
 
 async def status(
-    cluster_names: Union[str, Sequence[str], None] = None,
+    cluster_names: Names = None,
     refresh: Union[StatusRefreshMode, str] = StatusRefreshMode.NONE,
     all_users: bool = False,
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> list[results.ClusterRecord]:
     """See :func:`sky.status`."""
-    return await _result(lambda: sdk.status(cluster_names, refresh, all_users), stream_logs)
+    return await result_of(lambda: sdk.status(cluster_names, refresh, all_users), stream_logs)
 
 
 async def start(
@@ -169,7 +167,7 @@ async def start(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> Optional[results.ClusterHandle]:
     """See :func:`sky.start`."""
-    return await _result(
+    return await result_of(
         lambda: sdk.start(cluster_name, idle_minutes_to_autostop, wait_for, retry_until_up, down, force),
         stream_logs,
     )
@@ -183,7 +181,7 @@ async def stop(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> None:
     """See :func:`sky.stop`."""
-    await _result(lambda: sdk.stop(cluster_name, purge, graceful, graceful_timeout), stream_logs)
+    await result_of(lambda: sdk.stop(cluster_name, purge, graceful, graceful_timeout), stream_logs)
 
 
 async def down(
@@ -194,7 +192,7 @@ async def down(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> None:
     """See :func:`sky.down`."""
-    await _result(lambda: sdk.down(cluster_name, purge, graceful, graceful_timeout), stream_logs)
+    await result_of(lambda: sdk.down(cluster_name, purge, graceful, graceful_timeout), stream_logs)
 
 
 async def autostop(
@@ -205,7 +203,7 @@ async def autostop(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> None:
     """See :func:`sky.autostop`."""
-    await _result(lambda: sdk.autostop(cluster_name, idle_minutes, wait_for, down), stream_logs)
+    await result_of(lambda: sdk.autostop(cluster_name, idle_minutes, wait_for, down), stream_logs)
 
 
 async def queue(
@@ -215,7 +213,7 @@ async def queue(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> list[results.JobRecord]:
     """See :func:`sky.queue`."""
-    return await _result(lambda: sdk.queue(cluster_name, skip_finished, all_users), stream_logs)
+    return await result_of(lambda: sdk.queue(cluster_name, skip_finished, all_users), stream_logs)
 
 
 async def job_status(
@@ -224,7 +222,7 @@ async def job_status(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> dict[Optional[int], Optional[JobStatus]]:
     """See :func:`sky.job_status`."""
-    return await _result(lambda: sdk.job_status(cluster_name, job_ids), stream_logs)
+    return await result_of(lambda: sdk.job_status(cluster_name, job_ids), stream_logs)
 
 
 async def cancel(
@@ -235,7 +233,7 @@ async def cancel(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> None:
     """See :func:`sky.cancel`."""
-    await _result(lambda: sdk.cancel(cluster_name, all, all_users, job_ids), stream_logs)
+    await result_of(lambda: sdk.cancel(cluster_name, all, all_users, job_ids), stream_logs)
 
 
 async def tail_logs(
@@ -271,12 +269,12 @@ async def check(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> dict[str, dict[str, list[str]]]:
     """See :func:`sky.check`."""
-    return await _result(lambda: sdk.check(infra_list, verbose), stream_logs)
+    return await result_of(lambda: sdk.check(infra_list, verbose), stream_logs)
 
 
 async def enabled_clouds(stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG) -> list[str]:
     """See :func:`sky.enabled_clouds`."""
-    return await _result(sdk.enabled_clouds, stream_logs)
+    return await result_of(sdk.enabled_clouds, stream_logs)
 
 
 async def list_accelerators(
@@ -284,12 +282,12 @@ async def list_accelerators(
     name_filter: Optional[str] = None,
     region_filter: Optional[str] = None,
     quantity_filter: Optional[int] = None,
-    clouds: Union[str, Sequence[str], None] = None,
+    clouds: Names = None,
     all_regions: bool = False,
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> dict[str, list[results.InstanceTypeInfo]]:
     """See :func:`sky.list_accelerators`."""
-    return await _result(
+    return await result_of(
         lambda: sdk.list_accelerators(gpus_only, name_filter, region_filter, quantity_filter, clouds, all_regions),
         stream_logs,
     )
@@ -300,11 +298,11 @@ async def list_accelerator_counts(
     name_filter: Optional[str] = None,
     region_filter: Optional[str] = None,
     quantity_filter: Optional[int] = None,
-    clouds: Union[str, Sequence[str], None] = None,
+    clouds: Names = None,
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> dict[str, list[float]]:
     """See :func:`sky.list_accelerator_counts`."""
-    return await _result(
+    return await result_of(
         lambda: sdk.list_accelerator_counts(gpus_only, name_filter, region_filter, quantity_filter, clouds),
         stream_logs,
     )
@@ -314,7 +312,7 @@ async def cost_report(
     days: Optional[int] = None, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG
 ) -> list[results.CostRecord]:
     """See :func:`sky.cost_report`."""
-    return await _result(lambda: sdk.cost_report(days), stream_logs)
+    return await result_of(lambda: sdk.cost_report(days), stream_logs)
 
 
 async def endpoints(
@@ -323,11 +321,11 @@ async def endpoints(
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> dict[int, str]:
     """See :func:`sky.endpoints`."""
-    return await _result(lambda: sdk.endpoints(cluster, port), stream_logs)
+    return await result_of(lambda: sdk.endpoints(cluster, port), stream_logs)
 
 
 async def api_status(
-    request_ids: Union[str, Sequence[str], None] = None,
+    request_ids: Names = None,
     all_status: bool = False,
     limit: Optional[int] = None,
     fields: Optional[Sequence[str]] = None,
@@ -340,13 +338,13 @@ async def api_status(
 
 
 async def api_cancel(
-    request_ids: Union[str, Sequence[str], None] = None,
+    request_ids: Names = None,
     all_users: bool = False,
     silent: bool = False,
     stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG,
 ) -> list[str]:
     """See :func:`sky.api_cancel`."""
-    return await _result(lambda: sdk.api_cancel(request_ids, all_users, silent), stream_logs)
+    return await result_of(lambda: sdk.api_cancel(request_ids, all_users, silent), stream_logs)
 
 
 async def api_info() -> results.ServerInfo:
@@ -373,9 +371,10 @@ async def api_login(
     endpoint: Optional[str] = None,
     relogin: bool = False,
     service_account_token: Optional[str] = None,
+    no_browser: bool = False,
 ) -> results.ServerInfo:
     """See :func:`sky.api_login`."""
-    return await run(lambda: sdk.api_login(endpoint, relogin, service_account_token))
+    return await run(lambda: sdk.api_login(endpoint, relogin, service_account_token, no_browser))
 
 
 async def api_logout() -> None:

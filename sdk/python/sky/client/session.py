@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Mapping, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterator, Mapping, Optional, TypeVar
 
 from .. import exceptions
 from .._version import __version__
@@ -87,7 +87,17 @@ class Session:
         return self
 
     def ask_health(self) -> ServerInfo:
-        """Asks the server for its state, and refuses one that this package cannot work with."""
+        """Asks the server for its state, and refuses one that this package cannot work with, or that refuses us."""
+        return self.accept(self.probe())
+
+    def accept(self, info: ServerInfo) -> ServerInfo:
+        """Returns the state of a server that takes our credentials."""
+        if info.status == "needs_auth":
+            raise self._refused(None)
+        return info
+
+    def probe(self) -> ServerInfo:
+        """Asks the server for its state, which may be that it demands credentials."""
         url = self.target.url
         try:
             with self.call("GET", "/api/health", timeout=_QUICK) as answer:
@@ -103,7 +113,7 @@ class Session:
         info = ServerInfo.from_json(value)
         info.endpoint = url
         if info.status == "needs_auth":
-            raise self._refused(None)
+            return info
         if not (info.api_version or "").isdigit():
             raise exceptions.APIVersionMismatchError(f"what answers at {url} is not an API server that sky knows")
         if int(info.api_version or 0) < MIN_API_VERSION:
@@ -121,7 +131,7 @@ class Session:
         if error is not None and has_any:
             what += f": {error.message}"
         return exceptions.ApiServerAuthenticationError(
-            what, hints=[f"sky api login -e {url}, or sky.api_login({url!r}, service_account_token=...)"]
+            what, hints=[f"sky api login -e {url}, or sky.api_login({url!r})"]
         )
 
     def revive(self) -> None:
@@ -276,11 +286,8 @@ def unchecked() -> Session:
 def open_session() -> Session:
     """Returns a session with the server that is meant; its health is asked for once in a process."""
     made = unchecked()
-    key: tuple[Union[str, None, endpoint.Endpoint], ...] = (
-        made.target.endpoint,
-        made.target.token,
-        made.identity.header,
-    )
+    target = made.target
+    key = (target.endpoint, target.token, target.cookies, made.identity.header)
     known = _checked.get(key)
     if known is not None:
         made.health = known.health

@@ -182,7 +182,7 @@ def _credentials(target: Target) -> dict[str, str]:
     if target.endpoint.credentials is not None:
         text = base64.b64encode(target.endpoint.credentials.encode()).decode("ascii")
         return {"authorization": f"Basic {text}"}
-    return {}
+    return {} if target.cookies is None else {"cookie": target.cookies}
 
 
 def _query(query: Optional[Query]) -> str:

@@ -1,0 +1,1 @@
+"""The client side of managed jobs: ``sdk``, and ``sdk_async`` for asyncio."""

@@ -1,0 +1,1 @@
+"""The client side of services: ``sdk``, and ``sdk_async`` for asyncio."""
