@@ -20,7 +20,7 @@ from conftest import Home, Team
 
 import sky
 from sky import exceptions
-from sky.client import cookies, login, sdk_async
+from sky.client import cookies, login, sdk_async, session
 from sky.client.endpoint import Endpoint
 
 PASSWORD = "correct horse"
@@ -93,6 +93,7 @@ def test_a_program_logs_in_with_a_browser(team: Team, home: Home) -> None:
         sky.api_info()
     file.rename(home.path / "elsewhere.txt")
     assert sky.api_info().user == user
+    assert "SKYPILOT_API_COOKIE_FILE" not in session.open_session().common("x")["env_vars"]
     sky.api_logout()
     assert (home.path / "elsewhere.txt").read_text() == "# Netscape HTTP Cookie File\n"
 
@@ -119,19 +120,19 @@ def test_what_is_kept_and_no_longer_good_is_replaced(
     def printed() -> str:
         return capsys.readouterr().err
 
-    def session() -> Optional[str]:
+    def kept_session() -> Optional[str]:
         return cookies.header_for(Endpoint.parse(team.url))
 
     set_cookie(home, team, "sky_over")
     first = asyncio.run(logged_in(team, printed))
     assert first.user.name == "ann"
-    kept = session()
+    kept = kept_session()
     assert kept is not None and kept.startswith("sky_session=") and "sky_over" not in kept
     # A session that is good is replaced on demand only.
     sky.api_login(team.url)
-    assert session() == kept
+    assert kept_session() == kept
     asyncio.run(logged_in(team, printed, relogin=True))
-    assert session() not in (None, kept)
+    assert kept_session() not in (None, kept)
     # So is a token; one that works needs no browser, and goes before the session.
     (home.path / ".sky/config.yaml").write_text(
         f"api_server:\n  endpoint: {team.url}\n  service_account_token: sky_over\n"
@@ -141,7 +142,7 @@ def test_what_is_kept_and_no_longer_good_is_replaced(
     info = sky.api_login(team.url, service_account_token=team.token)
     assert info.user is not None and info.user.role == "admin"
     sky.api_logout()
-    assert session() is None
+    assert kept_session() is None
 
 
 def test_leaving_ends_the_wait(team: Team, home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,12 @@ from . import config
 from .endpoint import Target
 
 #: Variables that stay on this machine although their names begin with ``SKYPILOT_``.
-_PRIVATE = {"SKYPILOT_SERVICE_ACCOUNT_TOKEN", "SKYPILOT_DB_CONNECTION_URI", "SKYPILOT_DOCKER_PASSWORD"}
+_PRIVATE = {
+    "SKYPILOT_API_COOKIE_FILE",
+    "SKYPILOT_DB_CONNECTION_URI",
+    "SKYPILOT_DOCKER_PASSWORD",
+    "SKYPILOT_SERVICE_ACCOUNT_TOKEN",
+}
 
 
 class Identity(NamedTuple):
