@@ -15,6 +15,7 @@
 #![warn(clippy::missing_docs_in_private_items)]
 
 mod autostop;
+mod devices;
 mod drive;
 mod environment;
 mod events;

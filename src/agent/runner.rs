@@ -12,10 +12,11 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::devices::Devices;
 use super::environment;
 use super::place::{Ended, MARK, Place, Spec, Standing, Started};
 use super::watch::Watcher;
-use crate::api::agent::{Phase, RankInfo, StartRank};
+use crate::api::agent::{AGENT_DEVICES, Phase, RankInfo, StartRank};
 use crate::base::ids::{JobId, NodeRank};
 use crate::base::{Error, Kind, Result};
 use crate::sys::fs;
@@ -54,6 +55,8 @@ struct Inner {
     log: PathBuf,
     /// Environment of every job.
     base: Vec<(OsString, OsString)>,
+    /// The machine's GPUs that are this node's, where it shares them with others.
+    devices: Option<Devices>,
     /// Wakes who waits for a file.
     watcher: Watcher,
     /// Time between TERM and KILL.
@@ -73,6 +76,7 @@ impl Runner {
         Self {
             inner: Arc::new(Inner {
                 base: environment::base(crate::sys::env::all(), &home),
+                devices: crate::sys::env::exact(AGENT_DEVICES).map(|list| Devices::read(&list)),
                 home,
                 jobs: node.join("jobs"),
                 log: node.join("agent.log"),
@@ -160,11 +164,11 @@ impl Runner {
     /// Starts a supervisor.
     fn spawn(&self, place: &Place, spec: &Spec, what: &StartRank) -> Result<Option<Identity>> {
         let mut environment = self.inner.base.clone();
-        environment.extend(
-            what.envs
-                .iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        let mut envs = what.envs.clone();
+        if let Some(devices) = &self.inner.devices {
+            devices.show(&mut envs);
+        }
+        environment.extend(envs.iter().map(|(name, value)| (name.into(), value.into())));
         environment.push((MARK.into(), (&spec.token).into()));
         process::spawn_self(
             &process::Launch {

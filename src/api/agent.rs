@@ -33,6 +33,8 @@ use crate::base::ids::{JobId, NodeRank, UserId};
 
 /// The variable that tells an agent the secret of its set, where it listens on the network.
 pub(crate) const AGENT_TOKEN: &str = "SKY_AGENT_TOKEN";
+/// The variable that tells an agent which GPUs of its machine are its node's: indices between commas. Unset: all.
+pub(crate) const AGENT_DEVICES: &str = "SKY_AGENT_DEVICES";
 
 /// What an agent says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]

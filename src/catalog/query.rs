@@ -118,7 +118,11 @@ fn cut(shape: &Shape, offer: &Offer) -> Result<Offer, Miss> {
             if !offer.accelerators.as_ref().is_some_and(enough) {
                 return Err(Miss::Accelerators);
             }
-            node.accelerators = Some(wanted.clone());
+            // Shares of a device are for jobs: nodes have whole ones.
+            node.accelerators = Some(Accelerator {
+                name: wanted.name.clone(),
+                count: wanted.count.ceil(),
+            });
         }
     }
     node.vcpus = cut_amount(shape.cpus, offer.vcpus).ok_or(Miss::Cpus)?;

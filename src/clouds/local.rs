@@ -71,7 +71,7 @@ impl Cloud for Local {
 
     fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {
         Box::pin(async move {
-            let machine = machine::describe();
+            let machine = machine::describe().await;
             let offer = Offer {
                 cloud: CloudId::Local.as_str().to_owned(),
                 display: CloudId::Local.display_name().to_owned(),
@@ -97,7 +97,7 @@ impl Cloud for Local {
     }
 
     fn accelerators(&self) -> BoxFuture<'_, CloudResult<BTreeMap<String, Vec<f64>>>> {
-        Box::pin(async { Ok(machine::describe().quantities()) })
+        Box::pin(async { Ok(machine::describe().await.quantities()) })
     }
 
     fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>> {

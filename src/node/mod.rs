@@ -11,6 +11,7 @@
 //! `sky __node`, which does the same there and answers in JSON (`protocol`).
 #![warn(clippy::missing_docs_in_private_items)]
 
+mod gpus;
 pub(crate) mod machine;
 mod place;
 mod program;

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Standing;
 use super::share::Deed;
-use crate::api::agent::AGENT_TOKEN;
+use crate::api::agent::{AGENT_DEVICES, AGENT_TOKEN};
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
 use crate::sys::process;
@@ -175,7 +175,12 @@ fn start_agent(dir: &Path, lock: &FileLock) -> Result<Started> {
         READY_FD.into(),
     ];
     let mut envs: Vec<(OsString, OsString)> = Vec::new();
-    if let Some(network) = Deed::read(dir)?.and_then(|deed| deed.network) {
+    let deed = Deed::read(dir)?;
+    if let Some(devices) = deed.as_ref().and_then(|deed| deed.devices.as_ref()) {
+        let devices: Vec<String> = devices.iter().map(u32::to_string).collect();
+        envs.push((AGENT_DEVICES.into(), devices.join(",").into()));
+    }
+    if let Some(network) = deed.and_then(|deed| deed.network) {
         args.extend(["--port".into(), network.port.to_string().into()]);
         // Arguments are for everybody to see, the environment is not.
         envs.push((AGENT_TOKEN.into(), network.token.into()));

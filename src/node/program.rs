@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
+use super::machine::describe;
 use super::protocol::{Answer, Ask, NodeName};
 use super::{Node, remove_set, share};
 use crate::base::{Error, Kind, Result};
@@ -60,12 +61,21 @@ async fn answer(root: &Path, ask: Ask) -> Result<Value> {
     // The agents that are started here outlive this process and are the system's to reap.
     let reapers = TaskTracker::new();
     match ask {
-        Ask::Facts => to_json(&share::facts(root)?),
+        Ask::Facts => to_json(&share::facts(root, describe().await)?),
         Ask::Create {
             node,
             share,
             networked,
-        } => to_json(&share::create(root, checked(&node)?, share, networked)?),
+        } => {
+            let machine = describe().await;
+            to_json(&share::create(
+                root,
+                machine,
+                checked(&node)?,
+                share,
+                networked,
+            )?)
+        }
         Ask::Start { node } => {
             place(root, &node)?.ensure_agent(&reapers).await?;
             Ok(json!(null))

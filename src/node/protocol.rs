@@ -71,6 +71,9 @@ pub(crate) struct Tenant {
     pub(crate) node: NodeName,
     /// What is for it.
     pub(crate) share: Share,
+    /// The GPUs that are its own, by index.
+    #[serde(default)]
+    pub(crate) devices: Vec<u32>,
     /// How it stands.
     pub(crate) standing: Standing,
 }
@@ -92,9 +95,9 @@ impl Facts {
             memory_gb: self.machine.memory_gb,
             accelerators: self
                 .machine
-                .gpus
-                .iter()
-                .map(|(name, count)| (name.clone(), f64::from(*count)))
+                .models()
+                .into_iter()
+                .map(|(name, count)| (name, f64::from(count)))
                 .collect(),
         };
         for tenant in &self.tenants {
@@ -104,6 +107,40 @@ impl Facts {
         }
         free
     }
+
+    /// Picks GPUs that no running node has for a share; those in `before` where they are still free. Too few where it
+    /// does not fit.
+    pub(crate) fn pick(&self, share: &Share, before: &[u32]) -> Vec<u32> {
+        let is_taken = |index: u32| {
+            let mut tenants = self.tenants.iter();
+            tenants.any(|t| t.standing == Standing::Running && t.devices.contains(&index))
+        };
+        let mut picked = Vec::new();
+        for (model, count) in &share.accelerators {
+            let mut free: Vec<u32> = self
+                .machine
+                .gpus
+                .iter()
+                .filter(|gpu| gpu.model.eq_ignore_ascii_case(model))
+                .map(|gpu| gpu.index)
+                .filter(|index| !is_taken(*index))
+                .collect();
+            free.sort_by_key(|index| (!before.contains(index), *index));
+            picked.extend(free.into_iter().take(whole(*count)));
+        }
+        picked.sort_unstable();
+        picked
+    }
+}
+
+/// So many GPUs are needed for an amount.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, which is what is wanted"
+)]
+const fn whole(count: f64) -> usize {
+    count.ceil() as usize
 }
 
 /// Amounts below this are rounding.
@@ -115,7 +152,8 @@ impl Share {
         self.cpus = (self.cpus - part.cpus).max(0.0);
         self.memory_gb = (self.memory_gb - part.memory_gb).max(0.0);
         for (name, count) in &part.accelerators {
-            if let Some(have) = self.accelerators.get_mut(name) {
+            let mut models = self.accelerators.iter_mut();
+            if let Some((_, have)) = models.find(|(of, _)| of.eq_ignore_ascii_case(name)) {
                 *have = (*have - count).max(0.0);
             }
         }
@@ -134,7 +172,9 @@ impl Share {
             ));
         }
         for (name, count) in &wish.accelerators {
-            let have = self.accelerators.get(name).copied().unwrap_or(0.0);
+            let mut models = self.accelerators.iter();
+            let have = models.find(|(of, _)| of.eq_ignore_ascii_case(name));
+            let have = have.map_or(0.0, |(_, have)| *have);
             if *count > have + GRAIN {
                 lacks.push(format!("{have} of {count} {name} free"));
             }
@@ -176,6 +216,7 @@ pub(crate) enum Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::gpus::Gpu;
 
     fn share(cpus: f64, memory_gb: f64, gpus: f64) -> Share {
         Share {
@@ -193,13 +234,19 @@ mod tests {
                 rank: NodeRank::HEAD,
             },
             share: share(2.0, 8.0, 1.0),
+            devices: vec![1],
             standing,
         };
         let facts = Facts {
             machine: Machine {
                 cpus: 8.0,
                 memory_gb: 32.0,
-                gpus: [("H100".to_owned(), 4)].into(),
+                gpus: (0..4)
+                    .map(|index| Gpu {
+                        index,
+                        model: "H100".to_owned(),
+                    })
+                    .collect(),
             },
             tenants: vec![
                 tenant("a", Standing::Running),
@@ -207,6 +254,9 @@ mod tests {
             ],
         };
         assert_eq!(facts.free(), share(6.0, 24.0, 3.0));
+        assert_eq!(facts.pick(&share(1.0, 1.0, 2.0), &[]), [0, 2]);
+        assert_eq!(facts.pick(&share(1.0, 1.0, 2.0), &[1, 3]), [0, 3]);
+        assert_eq!(facts.pick(&Share::default(), &[0]), [] as [u32; 0]);
         assert!(facts.free().lacks(&share(6.0, 24.0, 3.0)).is_empty());
         assert_eq!(
             facts.free().lacks(&share(7.0, 25.0, 4.0)),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
 use super::protocol::{Facts, Made, Network, NodeName, Share, Tenant};
-use super::{Node, Standing, machine, sets};
+use super::{Node, Standing, sets};
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
 use crate::sys::lock::FileLock;
@@ -23,6 +24,9 @@ const FILE: &str = "share.json";
 pub(super) struct Deed {
     /// Its part of the machine.
     pub(super) share: Share,
+    /// The GPUs that are its own, by index; nothing where the machine has none.
+    #[serde(default)]
+    pub(super) devices: Option<Vec<u32>>,
     /// How other nodes of its set reach it.
     pub(super) network: Option<Network>,
 }
@@ -51,7 +55,7 @@ impl Deed {
 }
 
 /// Says what this machine has and who uses it.
-pub(super) fn facts(root: &Path) -> Result<Facts> {
+pub(super) fn facts(root: &Path, machine: Machine) -> Result<Facts> {
     let mut tenants = Vec::new();
     for set in sets(root)? {
         for rank in ranks(&root.join(&set)) {
@@ -65,15 +69,13 @@ pub(super) fn facts(root: &Path) -> Result<Facts> {
                     rank,
                 },
                 share: deed.share,
+                devices: deed.devices.unwrap_or_default(),
                 standing: node.observe(),
             });
         }
     }
     tenants.sort_by(|a, b| a.node.cmp(&b.node));
-    Ok(Facts {
-        machine: machine::describe(),
-        tenants,
-    })
+    Ok(Facts { machine, tenants })
 }
 
 /// Lists the ranks that a set has here.
@@ -87,25 +89,40 @@ pub(super) fn ranks(set: &Path) -> Vec<NodeRank> {
 }
 
 /// Makes a node if there is room for it; one that is there is switched on, again only if there is room.
-pub(super) fn create(root: &Path, name: &NodeName, share: Share, networked: bool) -> Result<Made> {
+pub(super) fn create(
+    root: &Path,
+    machine: Machine,
+    name: &NodeName,
+    share: Share,
+    networked: bool,
+) -> Result<Made> {
     fs::private_dir(root)?;
     // Two servers, or two requests, may want the same room.
     let _lock = FileLock::acquire_within(&root.join(".lock"), PATIENCE)?;
     let node = Node::new(&root.join(&name.set), name.rank);
     let known = Deed::read(node.dir())?;
+    let has_gpus = !machine.gpus.is_empty();
+    let mut devices = known.as_ref().and_then(|deed| deed.devices.clone());
     if known.is_none() || node.observe() != Standing::Running {
-        let lacks = facts(root)?.free().lacks(&share);
+        let facts = facts(root, machine)?;
+        let lacks = facts.free().lacks(&share);
         if !lacks.is_empty() {
             return Err(Error::new(
                 Kind::ResourcesUnavailable,
                 format!("no room: {}", lacks.join(", ")),
             ));
         }
+        devices = has_gpus.then(|| facts.pick(&share, &devices.unwrap_or_default()));
     }
     let deed = match known {
-        Some(deed) => Deed { share, ..deed },
+        Some(deed) => Deed {
+            share,
+            devices,
+            ..deed
+        },
         None => Deed {
             share,
+            devices,
             network: if networked { Some(network()?) } else { None },
         },
     };
@@ -144,6 +161,7 @@ fn network() -> Result<Network> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::gpus::Gpu;
 
     fn name(set: &str) -> NodeName {
         NodeName {
@@ -152,31 +170,55 @@ mod tests {
         }
     }
 
-    fn half() -> Share {
-        let machine = machine::describe();
-        Share {
-            cpus: machine.cpus / 2.0,
-            memory_gb: machine.memory_gb / 2.0,
-            accelerators: [].into(),
+    fn machine() -> Machine {
+        let gpu = |index| Gpu {
+            index,
+            model: "H100".to_owned(),
+        };
+        Machine {
+            cpus: 4.0,
+            memory_gb: 16.0,
+            gpus: (0..4).map(gpu).collect(),
         }
+    }
+
+    fn make(root: &Path, set: &str, networked: bool) -> Result<Made> {
+        let half = Share {
+            cpus: 2.0,
+            memory_gb: 8.0,
+            accelerators: [("h100".to_owned(), 2.0)].into(),
+        };
+        create(root, machine(), &name(set), half, networked)
+    }
+
+    fn devices(root: &Path, set: &str) -> Vec<u32> {
+        let facts = facts(root, machine()).expect("facts");
+        let tenant = facts.tenants.into_iter().find(|t| t.node == name(set));
+        tenant.expect("it is there").devices
     }
 
     #[test]
     fn a_machine_is_shared_until_it_is_full() {
-        let root = tempfile::tempdir().expect("a directory");
-        create(root.path(), &name("a"), half(), false).expect("room");
-        let made = create(root.path(), &name("b"), half(), true).expect("room");
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path();
+        make(root, "a", false).expect("room");
+        let made = make(root, "b", true).expect("room");
         assert!(made.network.is_some());
-        // Again: the same node, the same port.
-        let again = create(root.path(), &name("b"), half(), true).expect("it is there");
+        // Again: the same node, the same port, the same devices.
+        let again = make(root, "b", true).expect("it is there");
         assert_eq!(again, made);
-        let full = create(root.path(), &name("c"), half(), false).expect_err("full");
+        assert_eq!(devices(root, "a"), [0, 1]);
+        assert_eq!(devices(root, "b"), [2, 3]);
+        let full = make(root, "c", false).expect_err("full");
         assert_eq!(full.kind(), Kind::ResourcesUnavailable);
         assert!(full.message().contains("CPUs free"), "{full}");
-        assert_eq!(facts(root.path()).expect("facts").tenants.len(), 2);
-        assert!(
-            !root.path().join("c").exists(),
-            "nothing is left of a refusal"
-        );
+        assert!(!root.join("c").exists(), "nothing is left of a refusal");
+        // What is switched off gives its devices away, and finds others when it is switched on again.
+        std::fs::write(root.join("a/0/stopped"), "").expect("switched off");
+        make(root, "c", false).expect("room");
+        assert_eq!(devices(root, "c"), [0, 1]);
+        std::fs::write(root.join("b/0/stopped"), "").expect("switched off");
+        make(root, "a", false).expect("room");
+        assert_eq!(devices(root, "a"), [2, 3]);
     }
 }

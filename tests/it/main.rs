@@ -21,6 +21,7 @@ mod published;
 mod python;
 mod server_config;
 mod ssh;
+mod ssh_gpus;
 mod sshd;
 mod static_binary;
 mod sync;

@@ -36,6 +36,8 @@ use crate::transport::{ByteStream, Transport};
 use placement::{Placement, Placements};
 use pools::Pools;
 
+/// What a job occupies of CPUs: a node with less could run none.
+const LEAST_CPUS: f64 = 0.5;
 /// How long a host may take to say what it has.
 const LOOK: Duration = Duration::from_secs(15);
 /// How long it may take to start an agent, which adopts its jobs first.
@@ -332,14 +334,24 @@ fn offer_of(pool: &str, facts: &Facts, wish: &Shape) -> Offer {
         wish.memory.filter(|a| !a.at_least).map(|a| a.value),
         whole.memory_gb,
     );
+    let by_devices = wish.accelerators.as_ref().map_or(1.0, |wished| {
+        let have = whole.gpus_named(&wished.name);
+        have.map_or(1.0, |(_, count)| {
+            part(Some(wished.count.ceil()), f64::from(count))
+        })
+    });
     let round = |value: f64| (value * 10.0).floor() / 10.0;
-    let memory_gb = match wish.memory {
-        None => free.memory_gb.min(round(whole.memory_gb * by_cpus)),
-        Some(_) => free.memory_gb,
+    let memory_gb = match (wish.memory, wish.cpus) {
+        (None, None) => free.memory_gb.min(round(whole.memory_gb * by_devices)),
+        (None, Some(_)) => free.memory_gb.min(round(whole.memory_gb * by_cpus)),
+        (Some(_), _) => free.memory_gb,
     };
-    let vcpus = match wish.cpus {
-        None => free.cpus.min(round(whole.cpus * by_memory).max(1.0)),
-        Some(_) => free.cpus,
+    let vcpus = match (wish.cpus, wish.memory) {
+        (None, None) => free
+            .cpus
+            .min(round(whole.cpus * by_devices).max(LEAST_CPUS)),
+        (None, Some(_)) => free.cpus.min(round(whole.cpus * by_memory).max(1.0)),
+        (Some(_), _) => free.cpus,
     };
     let accelerators = wish.accelerators.as_ref().and_then(|wished| {
         free.accelerators
