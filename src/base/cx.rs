@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -159,6 +160,29 @@ impl Cx {
     /// Sets the text of the spinner.
     pub(crate) fn spinner(&self, text: impl Into<String>) {
         self.inner.events.emit(Event::Spinner(Some(text.into())));
+    }
+
+    /// Waits, and says why where people look: the spinner and `sky api status`. Ends early with `Cancelled` when the request
+    /// should stop.
+    pub(crate) async fn pause(&self, how_long: Duration, why: &str) -> Result<()> {
+        self.inner.events.emit(Event::Waiting(Some(why.to_owned())));
+        let slept = self
+            .unless_cancelled(async {
+                tokio::time::sleep(how_long).await;
+                Ok(())
+            })
+            .await;
+        self.inner.events.emit(Event::Waiting(None));
+        slept
+    }
+
+    /// Counts a run of the request that ended in a wait; returns how many there were, this one included. Durable.
+    pub(crate) async fn count_wait(&self) -> Result<u32> {
+        const NAME: &str = "waits";
+        let so_far = self.inner.steps.recorded(NAME);
+        let count = so_far.and_then(|value| value.as_u64()).unwrap_or(0) + 1;
+        self.inner.steps.record(NAME, count.into()).await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Removes the spinner.

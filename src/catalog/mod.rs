@@ -5,6 +5,7 @@
 //! or why there is none.
 
 mod ask;
+mod block;
 mod builtin;
 mod list;
 mod names;
@@ -21,10 +22,11 @@ mod table_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use block::{Block, Cause, Size, quota_family};
 pub(crate) use builtin::DATE as BUILT_IN_DATE;
 pub(crate) use list::{Filter, Listing};
 pub(crate) use names::display_name;
 pub(crate) use offer::Offer;
 pub(crate) use supply::Supply;
 pub(crate) use table::{Origin, Table};
-pub(crate) use why::{Block, RuledOut, Why};
+pub(crate) use why::{RuledOut, Why};

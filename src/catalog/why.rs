@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::block::Cause;
 use crate::base::clock::Moment;
 use crate::base::units::Dollars;
-use crate::task::Infra;
 
 /// Why a cloud does not serve a wish.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,9 @@ pub(crate) enum Why {
     Blocked {
         /// It is tried again after this.
         until: Moment,
-        /// Why it was refused.
+        /// What kind of refusal it was.
+        cause: Cause,
+        /// In the words of whoever refused.
         reason: String,
     },
 }
@@ -159,34 +161,14 @@ impl fmt::Display for RuledOut {
             Why::Cost { cheapest } => {
                 write!(f, "the cheapest fit of {infra} costs ${cheapest} an hour")
             }
-            Why::Blocked { until, reason } => {
+            Why::Blocked {
+                until,
+                cause,
+                reason,
+            } => {
                 let until = until.timestamp().strftime("%H:%M:%S UTC");
-                write!(f, "{infra} is left out until {until}: {reason}")
+                write!(f, "{infra} is blocked by {cause} until {until}: {reason}")
             }
         }
-    }
-}
-
-/// A place (or a kind of machine in it) that is not to be tried for a while.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Block {
-    /// Where; a part that is absent is any.
-    pub(crate) infra: Infra,
-    /// Which machine type; none = all.
-    pub(crate) instance_type: Option<String>,
-    /// Spot or on demand only; none = both.
-    pub(crate) spot: Option<bool>,
-    /// Until when.
-    pub(crate) until: Moment,
-    /// Why.
-    pub(crate) reason: String,
-}
-
-impl Block {
-    /// Returns whether an offer is not to be tried.
-    pub(crate) fn covers(&self, offer: &super::Offer) -> bool {
-        super::query::is_at(&self.infra, offer)
-            && (self.instance_type.is_none() || self.instance_type == offer.instance_type)
-            && self.spot.is_none_or(|spot| spot == offer.spot)
     }
 }

@@ -8,6 +8,8 @@ mod absent;
 mod binary;
 mod catalogs;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod host;
 mod local;
 mod ssh;
@@ -173,7 +175,6 @@ pub(crate) trait Cloud: Send + Sync {
 
     /// Returns the zones in which an offer that leaves the zone open may be had, in the order in which to try them;
     /// none where the cloud has no zones or chooses itself.
-    #[expect(dead_code, reason = "what asks for it follows")]
     fn zones<'a>(&'a self, offer: &'a Offer) -> BoxFuture<'a, CloudResult<Vec<String>>> {
         let _ = offer;
         Box::pin(async { Ok(Vec::new()) })
@@ -233,6 +234,16 @@ impl Clouds {
         Self {
             all: Arc::new([(CloudId::Local, local), (CloudId::Ssh, ssh)].into()),
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
+            catalogs: Catalogs::new(paths),
+        }
+    }
+
+    /// Makes a choice of them for a test.
+    #[cfg(test)]
+    pub(crate) fn of(paths: &Paths, clouds: Vec<Arc<dyn Cloud>>) -> Self {
+        Self {
+            all: Arc::new(clouds.into_iter().map(|c| (c.id(), c)).collect()),
+            barred: Arc::default(),
             catalogs: Catalogs::new(paths),
         }
     }

@@ -6,17 +6,23 @@
 //! said that the machines are gone (or the user purges it).
 
 mod agents;
+mod blocks;
+mod failover;
 mod job_hub;
 mod job_log;
 mod logs;
 mod names;
+mod places;
 mod provision;
 mod record;
 mod refresh;
+mod refusals;
 mod state;
 mod store;
 mod sync;
 mod teardown;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wire;
 
@@ -33,8 +39,9 @@ use crate::base::{Error, Kind, Result};
 use crate::clouds::Clouds;
 use crate::store::Db;
 
-pub(crate) use provision::{Choice, Placed};
+pub(crate) use provision::{Choice, Patience, Placed};
 pub(crate) use record::{Buried, Cluster, Owner};
+pub(crate) use refusals::may_change;
 pub(crate) use state::{Event, State};
 pub(crate) use sync::Shipment;
 pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};

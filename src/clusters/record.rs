@@ -32,6 +32,18 @@ pub(crate) struct Cluster {
     pub(crate) cloud: CloudId,
     /// The machines that are wanted, by the name chosen before the first was made.
     pub(crate) set: NodeSet,
+    /// Whether a call that makes the machines of `set` may have been made: then they may exist.
+    #[serde(default = "may_exist")]
+    pub(crate) tried: bool,
+    /// How many places were tried.
+    #[serde(default)]
+    pub(crate) tries: u32,
+    /// Sets at other places of which something may be left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remnants: Vec<Remnant>,
+    /// Set while its launch waits for a time at which it tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waits: Option<Waits>,
     /// The machines that were made, by rank.
     pub(crate) instances: Vec<Instance>,
     /// The autostop setting.
@@ -48,6 +60,31 @@ pub(crate) struct Cluster {
     pub(crate) usage: Vec<Usage>,
     /// What happened, oldest first.
     pub(crate) events: Vec<Past>,
+}
+
+/// What a record says that was written before it was noted: they may.
+const fn may_exist() -> bool {
+    true
+}
+
+/// A set at a place that refused, or that a launch gave up: what is left of it is still to be removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Remnant {
+    /// Whose machines.
+    pub(crate) cloud: CloudId,
+    /// Which.
+    pub(crate) set: NodeSet,
+    /// Why they could not be removed, when that was tried.
+    pub(crate) why: Option<String>,
+}
+
+/// A launch waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waits {
+    /// When it tries again.
+    pub(crate) until: Moment,
+    /// What it waits for.
+    pub(crate) reason: String,
 }
 
 /// Who made a cluster.
@@ -113,6 +150,10 @@ impl Cluster {
             state: State::Launching { since: now },
             cloud,
             set,
+            tried: false,
+            tries: 0,
+            remnants: Vec::new(),
+            waits: None,
             instances: Vec::new(),
             autostop: None,
             launched_at: now,
@@ -134,7 +175,7 @@ impl Cluster {
     pub(crate) fn apply(&mut self, event: Event, now: Moment) -> Result<(), IllegalTransition> {
         let before = self.state.clone();
         self.state = before.clone().apply(event.clone(), now)?;
-        if self.state == before {
+        if self.state == before && !event.is_note() {
             return Ok(());
         }
         self.events.push(Past { at: now, event });
@@ -152,6 +193,36 @@ impl Cluster {
             self.ever_up = true;
         }
         Ok(())
+    }
+
+    /// Whether its machines were stopped before the launch that is under way, or failed.
+    pub(crate) fn was_stopped(&self) -> bool {
+        let earlier = self.events.iter().rev().map(|past| &past.event);
+        let decisive =
+            earlier.skip_while(|event| event.is_note() || matches!(event, Event::LaunchIntended));
+        matches!(decisive.into_iter().next(), Some(Event::AllStopped))
+    }
+
+    /// Begins a stretch of use, unless one lasts.
+    pub(crate) fn open_usage(&mut self, now: Moment) {
+        if self.usage.last().is_none_or(|last| last.to.is_some()) {
+            self.usage.push(Usage {
+                from: now,
+                to: None,
+            });
+        }
+    }
+
+    /// Makes of the set whose machines may exist one that is to be removed.
+    pub(crate) fn leave_place(&mut self) {
+        if std::mem::take(&mut self.tried) {
+            self.remnants.push(Remnant {
+                cloud: self.cloud,
+                set: self.set.clone(),
+                why: None,
+            });
+        }
+        self.instances.clear();
     }
 
     /// Ends the stretch of use that lasts.

@@ -122,7 +122,13 @@ impl Clusters {
             owned.extend(names.into_iter().map(|name| (cloud.id(), name)));
         }
         // The records after the machines: one is stored before the machines of its cluster are made.
-        let known: Vec<String> = self.list().await?.into_iter().map(|c| c.set.name).collect();
+        let clusters = self.list().await?.into_iter();
+        let known: Vec<String> = clusters
+            .flat_map(|c| {
+                let elsewhere = c.remnants.into_iter().map(|remnant| remnant.set.name);
+                elsewhere.chain([c.set.name]).collect::<Vec<_>>()
+            })
+            .collect();
         owned.retain(|(_, name)| !known.contains(name));
         Ok(owned)
     }

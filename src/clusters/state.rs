@@ -53,6 +53,13 @@ pub(crate) enum State {
 pub(crate) enum Event {
     /// Machines are about to be made or started.
     LaunchIntended,
+    /// A place refused to give the machines.
+    PlaceRefused {
+        /// Where.
+        place: String,
+        /// Why.
+        reason: String,
+    },
     /// All machines run and all agents answer.
     AllUp,
     /// Somebody looked, and something is wrong.
@@ -72,6 +79,21 @@ pub(crate) enum Event {
         /// Whether the idle timer asked for it.
         idle: bool,
     },
+}
+
+impl Event {
+    /// Whether it changes no state, and is told all the same.
+    pub(crate) const fn is_note(&self) -> bool {
+        match self {
+            Self::PlaceRefused { .. } => true,
+            Self::LaunchIntended
+            | Self::AllUp
+            | Self::FoundUnhealthy { .. }
+            | Self::StopIntended { .. }
+            | Self::AllStopped
+            | Self::TerminateIntended { .. } => false,
+        }
+    }
 }
 
 /// An event that a state does not take.
@@ -133,7 +155,10 @@ impl State {
         let illegal = |event| IllegalTransition { from, event };
         match (self, event) {
             (state @ Self::Terminating { .. }, Event::TerminateIntended { .. })
-            | (state @ Self::Launching { .. }, Event::LaunchIntended)
+            | (
+                state @ Self::Launching { .. },
+                Event::LaunchIntended | Event::PlaceRefused { .. },
+            )
             | (state @ Self::Up { .. }, Event::AllUp)
             | (
                 state @ (Self::Stopping { .. } | Self::Stopped { .. }),
@@ -142,6 +167,13 @@ impl State {
             | (state @ Self::Stopped { .. }, Event::AllStopped) => Ok(state),
 
             (Self::Terminating { .. }, event)
+            | (
+                Self::Up { .. }
+                | Self::Unhealthy { .. }
+                | Self::Stopping { .. }
+                | Self::Stopped { .. },
+                event @ Event::PlaceRefused { .. },
+            )
             | (
                 Self::Stopping { .. } | Self::Stopped { .. },
                 event @ (Event::AllUp | Event::FoundUnhealthy { .. }),
@@ -187,6 +219,10 @@ mod tests {
         prop_oneof![
             Just(Event::LaunchIntended),
             Just(Event::AllUp),
+            Just(Event::PlaceRefused {
+                place: "AWS us-east-1".into(),
+                reason: "no capacity".into()
+            }),
             Just(Event::FoundUnhealthy {
                 reason: "an agent does not answer".into()
             }),

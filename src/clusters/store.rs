@@ -3,19 +3,27 @@
 use std::ops::ControlFlow;
 
 use super::record::{Buried, Cluster};
+use crate::base::clock::Moment;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
+use crate::catalog::Block;
 use crate::store::{JsonRecord, Read, ReadTx, Span, Table, Walk, WriteTx};
 
 /// Clusters that exist, by name.
 const CLUSTERS: Table<Cluster> = Table::new("clusters");
 /// Clusters that are no more, by the time of removal and the cluster's hash.
 const BURIED: Table<Buried> = Table::new("clusters_buried");
+/// What was refused a short time ago, by what it is about.
+const BLOCKS: Table<Block> = Table::new("blocks");
 /// The most of those that are kept.
 const MAX_BURIED: usize = 10_000;
 
 impl JsonRecord for Cluster {
     const WHAT: &'static str = "cluster";
+}
+
+impl JsonRecord for Block {
+    const WHAT: &'static str = "refusal of a cloud";
 }
 
 impl JsonRecord for Buried {
@@ -80,4 +88,28 @@ pub(super) fn buried(tx: &ReadTx) -> Result<Vec<Buried>> {
         })
     })?;
     Ok(found)
+}
+
+/// Stores a refusal; one of the same before it is replaced, and those that have expired go.
+pub(super) fn put_block(tx: &mut WriteTx<'_>, block: &Block, now: Moment) -> Result<()> {
+    for (key, old) in tx.range(&BLOCKS, &Span::all())? {
+        if old.until <= now {
+            tx.delete(&BLOCKS, &key)?;
+        }
+    }
+    tx.put(&BLOCKS, block.key().as_bytes(), block)
+}
+
+/// Returns the refusals that hold.
+pub(super) fn blocks(tx: &impl Read, now: Moment) -> Result<Vec<Block>> {
+    let all = tx.range(&BLOCKS, &Span::all())?.into_iter();
+    Ok(all
+        .map(|(_, block)| block)
+        .filter(|block| block.until > now)
+        .collect())
+}
+
+/// Removes a refusal.
+pub(super) fn remove_block(tx: &mut WriteTx<'_>, block: &Block) -> Result<()> {
+    tx.delete(&BLOCKS, block.key().as_bytes()).map(drop)
 }

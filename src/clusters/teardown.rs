@@ -3,6 +3,7 @@
 use super::{Buried, Cluster, Clusters, Event, State, store};
 use crate::base::clock::Moment;
 use crate::base::{Kind, Result};
+use crate::clouds::CloudResult;
 
 impl Clusters {
     /// Stops the machines of a cluster; their disks are kept. Does nothing to a stopped one.
@@ -23,14 +24,11 @@ impl Clusters {
     /// Removes the machines of a cluster, then its record. With `purge` the record goes also when they do not.
     pub(crate) async fn terminate(&self, cluster: &Cluster, idle: bool, purge: bool) -> Result<()> {
         let cluster = self
-            .transition(cluster, Event::TerminateIntended { idle }, |_| {})
+            .transition(cluster, Event::TerminateIntended { idle }, |c| {
+                c.waits = None;
+            })
             .await?;
-        match self
-            .clouds()
-            .get(cluster.cloud)
-            .terminate(&cluster.set)
-            .await
-        {
+        match self.remove_all(&cluster).await {
             Err(error) if purge => {
                 tracing::warn!(cluster = %cluster.name, error = %error.error.one_line(), "purging a cluster whose machines stay");
             }
@@ -47,6 +45,18 @@ impl Clusters {
             Ok(()) => {}
         }
         self.forget(&cluster).await
+    }
+
+    /// Removes the machines of a cluster, and what is left of it at places that refused.
+    pub(super) async fn remove_all(&self, cluster: &Cluster) -> CloudResult<()> {
+        let here = (cluster.cloud, &cluster.set);
+        let elsewhere = cluster.remnants.iter().map(|r| (r.cloud, &r.set));
+        let mut all = Ok(());
+        for (cloud, set) in elsewhere.chain(std::iter::once(here)) {
+            let removed = self.remove_machines(cloud, set).await;
+            all = all.and(removed);
+        }
+        all
     }
 
     /// Forgets the record of a cluster whose machines are gone; it stays in the cost report if it was ever up.

@@ -71,11 +71,21 @@ fn last_event(cluster: &Cluster) -> String {
     if let State::Unhealthy { reason, .. } = &cluster.state {
         return reason.clone();
     }
+    if let Some(waits) = &cluster.waits {
+        let until = waits.until.timestamp().strftime("%H:%M:%S UTC");
+        return format!("{}; next attempt at {until}.", waits.reason);
+    }
+    if let (State::Terminating { .. }, Some(left)) = (&cluster.state, cluster.remnants.first()) {
+        let place = super::refusals::place(left.cloud, &left.set.offer);
+        let why = left.why.as_deref().unwrap_or("it was not tried yet");
+        return format!("Machines at {place} are not removed yet: {why}");
+    }
     let Some(past) = cluster.events.last() else {
         return String::new();
     };
     match &past.event {
         Event::LaunchIntended => "Launching.".to_owned(),
+        Event::PlaceRefused { place, reason } => format!("{place}: {reason}"),
         Event::AllUp => "All nodes up; agents healthy.".to_owned(),
         Event::FoundUnhealthy { reason } => reason.clone(),
         Event::StopIntended { idle: true } => "Autostopping: idle for as long as set.".to_owned(),

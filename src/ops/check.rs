@@ -34,6 +34,7 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: CheckBody) -> Result<Value> {
         let name = cloud.id().display_name();
         match clouds.check(&**cloud).await {
             Ok(()) => {
+                ops.clusters.set_up(cloud.id()).await?;
                 cx.line(format!("  {name}: enabled [compute]"));
                 enabled.insert(name.to_owned(), json!(["compute"]));
             }

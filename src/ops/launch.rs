@@ -1,11 +1,11 @@
 //! `sky launch`: optimise, provision (or reuse), sync, set up, submit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::optimize::Detail;
+use super::retry::{or_wait, patience};
 use super::submission::{self, Setup};
 use super::sync::{self, Sources};
 use super::{Ops, Origin, Outcome, validate};
@@ -15,39 +15,15 @@ use crate::base::clock::Moment;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
 use crate::base::{Error, Kind, Result};
-use crate::clusters::{Choice, Cluster, Placed, State, handle};
+use crate::clusters::{Choice, Cluster, Patience, Placed, State, handle};
 use crate::optimizer::Candidate;
 use crate::task::{Shape, Task};
 
-/// How long a launch with `--retry-until-up` waits before it tries again.
-const RETRY_PAUSE: Duration = Duration::from_secs(30);
-
 /// Runs the verb.
 pub(super) async fn run(ops: &Ops, cx: &Cx, body: LaunchBody, origin: Origin) -> Result<Outcome> {
-    match attempt(ops, cx, &body, origin).await {
-        Err(error)
-            if body.retry_until_up
-                && error.kind() == Kind::ResourcesUnavailable
-                && has_candidates(&error) =>
-        {
-            let seconds = RETRY_PAUSE.as_secs();
-            cx.line(format!("↺ Retry after {seconds}s."));
-            Ok(Outcome::Park {
-                until: Moment::now().after(RETRY_PAUSE),
-                reason: format!(
-                    "no infra had room for cluster `{}`; trying again",
-                    body.cluster_name
-                ),
-            })
-        }
-        Err(error) => Err(error),
-        Ok(result) => Ok(Outcome::Done(result)),
-    }
-}
-
-/// Whether trying again may help: some infra was asked and refused.
-fn has_candidates(error: &Error) -> bool {
-    error.attributes().contains_key("failover_history")
+    let ended = attempt(ops, cx, &body, origin).await;
+    let patience = patience(body.retry_until_up);
+    or_wait(ops, cx, &body.cluster_name, patience, ended).await
 }
 
 /// One attempt, in steps that a restart does not repeat.
@@ -73,7 +49,15 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
         return Ok(Value::Null);
     };
     let placed = place(ops, cx, &name, &task, &candidates).await?;
-    let cluster = machines(ops, cx, &placed, &candidates, body.fast).await?;
+    let cluster = if let Some(cluster) = existing_up(ops, &placed).await? {
+        if !body.fast {
+            ops.clusters.ensure_agents(&cluster).await?;
+        }
+        cluster
+    } else {
+        let patience = patience(body.retry_until_up);
+        machines(ops, cx, &placed, candidates, patience).await?
+    };
     let cluster = remember(ops, cx, &cluster, body, &task).await?;
     cx.step("workdir", || sync::workdir(ops, cx, &cluster, &sources))
         .await?;
@@ -122,10 +106,10 @@ async fn candidates(
         if !mine && cluster.state.is_in_use() {
             cx.line(format!("Running on cluster: {name}"));
         }
-        return Ok(Some(vec![Choice {
-            offer: cluster.set.offer,
-            wish: cluster.set.wish.into(),
-        }]));
+        if !mine || cluster.ever_up {
+            return Ok(Some(vec![Choice::of(&cluster)]));
+        }
+        // A launch that goes on after a restart or a wait: it may go elsewhere still.
     }
     let plan = super::optimize::plan(
         ops,
@@ -137,6 +121,9 @@ async fn candidates(
         },
     )
     .await?;
+    if plan.all_blocked {
+        cx.line("Everything that fits was refused a short time ago; trying it all the same.");
+    }
     if !body.quiet_optimizer {
         cx.line(crate::optimizer::table(&plan).trim_end());
     }
@@ -178,14 +165,8 @@ async fn place(
     .await
 }
 
-/// The steps that make machines and agents run.
-async fn machines(
-    ops: &Ops,
-    cx: &Cx,
-    placed: &Placed,
-    candidates: &[Choice],
-    fast: bool,
-) -> Result<Cluster> {
+/// Returns the cluster if it is up already; an error when it is another one by now.
+async fn existing_up(ops: &Ops, placed: &Placed) -> Result<Option<Cluster>> {
     let name = &placed.name;
     let cluster = ops.clusters.get(name).await?;
     if cluster.hash != placed.hash {
@@ -194,20 +175,28 @@ async fn machines(
             format!("cluster `{name}` was removed while it was being launched"),
         ));
     }
-    if let State::Up { .. } = cluster.state {
-        if !fast {
-            ops.clusters.ensure_agents(&cluster).await?;
-        }
-        return Ok(cluster);
-    }
+    Ok(Some(cluster).filter(|c| matches!(c.state, State::Up { .. })))
+}
+
+/// The steps that make machines and agents run.
+pub(super) async fn machines(
+    ops: &Ops,
+    cx: &Cx,
+    placed: &Placed,
+    choices: Vec<Choice>,
+    patience: Patience,
+) -> Result<Cluster> {
+    let name = &placed.name;
+    // Between two attempts a cluster that was stopped is stopped, and the record of a new one waits.
+    ops.clusters.resume(cx, placed).await?;
     cx.step("provision", || async {
         ops.clusters
-            .provision(cx, placed, candidates)
+            .provision(cx, placed, choices, patience)
             .await
             .map(drop)
     })
     .await?;
-    let cluster = ops.clusters.bring_up(cx, name).await?;
+    let cluster = ops.clusters.bring_up(cx, placed).await?;
     cx.line(format!(
         "✓ Cluster launched: {name}.  View logs: sky logs --provision {name}"
     ));
@@ -282,6 +271,10 @@ pub(super) async fn on_cancelled(ops: &Ops, cx: &Cx, name: &str) -> Option<Strin
         State::Launching { .. } if cluster.provisioned_by == cx.request() => {
             undo(ops, cx, &cluster).await
         }
+        State::Stopped { .. } if cluster.waits.is_some() => {
+            let over = ops.clusters.adjust(&cluster, |c| c.waits = None).await;
+            over.err().map(|error| error.one_line())
+        }
         State::Launching { .. }
         | State::Stopping { .. }
         | State::Stopped { .. }
@@ -292,7 +285,12 @@ pub(super) async fn on_cancelled(ops: &Ops, cx: &Cx, name: &str) -> Option<Strin
 /// Takes back a cluster that is being made: removes a new one, stops one that was being started again.
 async fn undo(ops: &Ops, cx: &Cx, cluster: &Cluster) -> Option<String> {
     let name = &cluster.name;
-    let (undone, what) = if cluster.ever_up {
+    let (undone, what) = if cluster.ever_up && !cluster.was_stopped() {
+        // It was being repaired: its jobs may run.
+        let why = "it was cancelled";
+        ops.clusters.put_back(cluster, why).await;
+        (Ok(()), "is as it was; to repair it: sky start")
+    } else if cluster.ever_up {
         (
             ops.clusters.stop(cluster, false).await.map(drop),
             "is stopped again",

@@ -17,6 +17,7 @@ mod launch;
 mod logs;
 mod optimize;
 mod queue;
+mod retry;
 mod start;
 mod status;
 mod stop;
@@ -255,7 +256,7 @@ impl Ops {
             Op::DownloadLogs(body) => done(logs::download(self, cx, body).await),
             Op::Stop(body) => done(stop::run(self, cx, body).await),
             Op::Down(body) => done(down::run(self, cx, body).await),
-            Op::Start(body) => done(start::run(self, cx, body).await),
+            Op::Start(body) => start::run(self, cx, body).await,
             Op::Autostop(body) => done(autostop::run(self, cx, body).await),
             Op::Endpoints(body) => done(endpoints::run(self, cx, body).await),
             Op::CostReport(body) => done(cost_report::run(self, cx, body).await),
@@ -273,10 +274,7 @@ impl Ops {
         match order.op {
             Op::Launch(body) => launch::on_cancelled(self, cx, &body.cluster_name).await,
             Op::Exec(body) => exec::on_cancelled(self, cx, &body.cluster_name).await,
-            Op::Start(body) => Some(format!(
-                "cluster `{0}` may be half started; to repair it: sky start {0}",
-                body.cluster_name
-            )),
+            Op::Start(body) => launch::on_cancelled(self, cx, &body.cluster_name).await,
             Op::Stop(body) => Some(format!(
                 "cluster `{0}` may be half stopped; to finish: sky stop {0}",
                 body.cluster_name

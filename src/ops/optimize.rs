@@ -31,11 +31,12 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: OptimizeBody) -> Result<Value>
 
 /// Asks the clouds that the task may use and ranks what they offer. Where nothing fits, the error says what else there is.
 pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan> {
+    let blocks = ops.clusters.blocks().await?;
     let mut markets = open_markets(ops, task).await;
     if detail == Detail::Named {
         let mut named = markets.clone();
         named.extend(shut_markets(ops, task, &markets, detail).await?);
-        if let Ok(plan) = crate::optimizer::plan(task, &named, &[]) {
+        if let Ok(plan) = crate::optimizer::plan(task, &named, &blocks) {
             return Ok(plan);
         }
     }
@@ -43,7 +44,7 @@ pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan>
     markets.extend(other_markets(ops, task).await);
     let shut = shut_markets(ops, task, &markets, Detail::Priced).await?;
     markets.extend(shut);
-    crate::optimizer::plan(task, &markets, &[]).map_err(|error| name_barred(ops, error))
+    crate::optimizer::plan(task, &markets, &blocks).map_err(|error| name_barred(ops, error))
 }
 
 /// Adds to an error which clouds the server's configuration leaves out.

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::Ops;
+use super::retry::{or_wait, patience};
+use super::{Ops, Outcome};
 use crate::api::bodies::StartBody;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
@@ -10,7 +11,14 @@ use crate::base::{Error, Kind, Result};
 use crate::clusters::{Choice, State, handle};
 
 /// Runs the verb.
-pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
+pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Outcome> {
+    let (name, patience) = (body.cluster_name.clone(), patience(body.retry_until_up));
+    or_wait(ops, cx, &name, patience, attempt(ops, cx, body).await).await
+}
+
+/// One attempt.
+async fn attempt(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
+    let patience = patience(body.retry_until_up);
     let name: ClusterName = body.cluster_name.parse()?;
     if body.down && body.idle_minutes_to_autostop.is_none() {
         return Err(Error::new(
@@ -26,22 +34,12 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StartBody) -> Result<Value> {
     } else if is_up {
         ops.clusters.ensure_agents(&cluster).await?;
     } else {
-        let choice = Choice {
-            offer: cluster.set.offer.clone(),
-            wish: cluster.set.wish.clone().into(),
-        };
+        let choice = Choice::of(&cluster);
         let nodes = cluster.set.count;
         let placed = cx
             .step("intend", || ops.clusters.intend(cx, &name, nodes, &choice))
             .await?;
-        cx.step("provision", || async {
-            ops.clusters
-                .provision(cx, &placed, &[choice])
-                .await
-                .map(drop)
-        })
-        .await?;
-        cluster = ops.clusters.bring_up(cx, &name).await?;
+        cluster = super::launch::machines(ops, cx, &placed, vec![choice], patience).await?;
     }
     if let Some(minutes) = body.idle_minutes_to_autostop {
         let setting = super::autostop::setting(minutes, body.down, body.wait_for);

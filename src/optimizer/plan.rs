@@ -43,9 +43,26 @@ pub(crate) struct Plan {
     pub(crate) candidates: Vec<Candidate>,
     /// What was considered and left out.
     pub(crate) ruled_out: Vec<RuledOut>,
+    /// Everything that fits was refused a short time ago: the candidates are what `ruled_out` names as blocked.
+    pub(crate) all_blocked: bool,
 }
 
 impl Plan {
+    /// Makes the plan of offers that are ranked already.
+    pub(crate) fn of_offers(offers: impl Iterator<Item = Offer>, num_nodes: u32) -> Self {
+        let candidate = |offer: Offer| Candidate {
+            alternative: 0,
+            cost: Dollars(offer.hourly.0 * f64::from(num_nodes)),
+            offer,
+        };
+        Self {
+            num_nodes,
+            candidates: offers.map(candidate).collect(),
+            ruled_out: Vec::new(),
+            all_blocked: false,
+        }
+    }
+
     /// Returns the best.
     #[cfg(test)]
     pub(crate) fn chosen(&self) -> &Candidate {
@@ -64,7 +81,7 @@ pub(crate) struct Candidate {
     pub(crate) cost: Dollars,
 }
 
-/// Ranks what the clouds have for a task; leaves out what `blocks` cover.
+/// Ranks what the clouds have for a task; leaves out what `blocks` cover, unless that is all there is.
 ///
 /// Cheapest first, or in the order in which the task lists its alternatives, each cheapest first. What costs the same stands in
 /// the order of clouds, then of machine types and places by name, so that nothing depends on the order of offers.
@@ -75,10 +92,23 @@ pub(crate) fn plan(task: &Task, markets: &[Market], blocks: &[Block]) -> Result<
             .hint("sky check shows what is missing"));
     }
     let mut ruled_out = Vec::new();
-    let mut ranked: Vec<(usize, Candidate)> = Vec::new();
+    let (mut ranked, mut blocked) = (Vec::new(), Vec::new());
     for (cloud, market) in markets.iter().enumerate() {
-        let found = take(task, market, blocks, &mut ruled_out);
-        ranked.extend(found.into_iter().map(|candidate| (cloud, candidate)));
+        for candidate in take(task, market, &mut ruled_out) {
+            let block = blocks
+                .iter()
+                .find(|block| block.covers(&candidate.offer, task.num_nodes));
+            if let Some(block) = block {
+                note_block(task, &mut ruled_out, &candidate, block);
+                blocked.push((cloud, candidate));
+            } else {
+                ranked.push((cloud, candidate));
+            }
+        }
+    }
+    let all_blocked = ranked.is_empty() && !blocked.is_empty();
+    if all_blocked {
+        ranked = blocked;
     }
     if ranked.is_empty() {
         return Err(explain(task, markets, &ruled_out));
@@ -92,16 +122,31 @@ pub(crate) fn plan(task: &Task, markets: &[Market], blocks: &[Block]) -> Result<
         num_nodes: task.num_nodes,
         candidates,
         ruled_out,
+        all_blocked,
     })
 }
 
+/// Notes what a block leaves out.
+fn note_block(task: &Task, ruled_out: &mut Vec<RuledOut>, candidate: &Candidate, block: &Block) {
+    let one = RuledOut {
+        infra: candidate.offer.infra_text(),
+        wish: shape_text(
+            task.num_nodes,
+            &task.resources.alternatives[candidate.alternative],
+        ),
+        why: Why::Blocked {
+            until: block.until,
+            cause: block.cause,
+            reason: block.reason.clone(),
+        },
+    };
+    if !ruled_out.contains(&one) {
+        ruled_out.push(one);
+    }
+}
+
 /// Takes the candidates of one cloud, and notes what is left out.
-fn take(
-    task: &Task,
-    market: &Market,
-    blocks: &[Block],
-    ruled_out: &mut Vec<RuledOut>,
-) -> Vec<Candidate> {
+fn take(task: &Task, market: &Market, ruled_out: &mut Vec<RuledOut>) -> Vec<Candidate> {
     let shapes = &task.resources.alternatives;
     let mut candidates = Vec::new();
     let mut leave_out = |infra: String, shape: &Shape, why: Why| {
@@ -143,11 +188,6 @@ fn take(
             leave_out(market.display.clone(), shape, why.clone());
         }
         for offer in &supply.offers {
-            if let Some(block) = blocks.iter().find(|block| block.covers(offer)) {
-                let (until, reason) = (block.until, block.reason.clone());
-                leave_out(offer.infra_text(), shape, Why::Blocked { until, reason });
-                continue;
-            }
             candidates.push(Candidate {
                 alternative,
                 offer: offer.clone(),

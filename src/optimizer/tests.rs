@@ -6,7 +6,7 @@ use crate::base::Kind;
 use crate::base::clock::Moment;
 use crate::base::units::Dollars;
 use crate::catalog::tests::{aws, gpu, local};
-use crate::catalog::{Block, Offer, Supply, Table, Why};
+use crate::catalog::{Block, Cause, Offer, Supply, Table, Why};
 use crate::task::{Task, parse};
 
 fn task(text: &str) -> Task {
@@ -220,8 +220,12 @@ fn what_was_refused_a_moment_ago_is_left_out_until_then() {
     let block = Block {
         infra: "aws/us-east-1".parse().expect("good"),
         instance_type: Some("m6i.2xlarge".to_owned()),
+        family: None,
         spot: None,
+        size: None,
+        nodes: 1,
         until: Moment::from_micros(1_790_000_000_000_000),
+        cause: Cause::Capacity,
         reason: "no capacity".to_owned(),
     };
     let markets = markets(&task, &offers, &enabled(&["aws"]));
@@ -233,13 +237,13 @@ fn what_was_refused_a_moment_ago_is_left_out_until_then() {
         instance_type: None,
         ..block
     };
-    let error = rank(&task, &markets, &[everywhere]).expect_err("all blocked");
-    insta::assert_snapshot!(error.hints().join("\n"), @r#"
-    AWS (us-east-1) is left out until 14:13:20 UTC: no capacity
-    AWS (us-west-2) is left out until 14:13:20 UTC: no capacity
-    ask for less, or enable more infra: sky check
-    "#);
-    assert_eq!(error.attributes()["ruled_out"][0]["why"], "blocked");
+    let plan = rank(&task, &markets, &[everywhere]).expect("a plan all the same");
+    assert!(plan.all_blocked, "whoever asks has the last word");
+    insta::assert_snapshot!(ruled_out(&plan), @r"
+    Ruled out:
+      AWS (us-east-1) is blocked by a capacity error until 14:13:20 UTC: no capacity (by an earlier refusal; wanted 1x(cpus=8))
+      AWS (us-west-2) is blocked by a capacity error until 14:13:20 UTC: no capacity (by an earlier refusal; wanted 1x(cpus=8))
+    ");
 }
 
 /// What AWS, as it is built in, has for a task.

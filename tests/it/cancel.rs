@@ -335,33 +335,37 @@ fn down_and_stop_first_cancel_what_is_asked_of_their_cluster() {
     }
     world.sky(&["status"]).ok().shows("No existing clusters.");
 
-    // A launch that waits for room for ever: down ends it, though there is no cluster yet.
+    // A launch that waits for room for ever: down ends it, though there are no machines yet.
     let parked = park(&world);
     let behind = submitted(&world, &["exec", "--async", "stuck", "echo never"]);
-    world
-        .sky(&["down", "-y", "stuck"])
-        .ok()
-        .shows("was not made");
+    world.sky(&["status"]).ok().shows("stuck").shows("INIT");
+    world.sky(&["down", "-y", "stuck"]).ok();
     wait_status(&world, &parked, &["CANCELLED"]);
     wait_status(&world, &behind, &["CANCELLED"]);
+    world.sky(&["status"]).ok().shows("No existing clusters.");
 }
 
 #[test]
-fn a_raw_down_of_a_cluster_that_was_never_made_cancels_first_and_says_so() {
+fn a_raw_down_cancels_first_and_says_what_was_never_made() {
     let world = World::new();
     let parked = park(&world);
-    let body = json!({"cluster_name": "stuck"});
-    let (status, id, text) = Line::open(&world).post("/down", &body);
-    assert_eq!(status, 200, "{text}");
-    let id = id.expect("an id");
-    world
-        .sky(&["api", "get", &id])
-        .expect_code(1)
-        .shows("cluster `stuck` does not exist")
-        .shows("launches of it that had not finished are cancelled");
+    let down = |name: &str| {
+        let body = json!({"cluster_name": name});
+        let (status, id, text) = Line::open(&world).post("/down", &body);
+        assert_eq!(status, 200, "{text}");
+        id.expect("an id")
+    };
+    let id = down("stuck");
+    world.sky(&["api", "get", &id]).ok();
     // The answer comes last: the launch is over by then.
     let found = request(&world, &parked);
     assert_eq!(found["status"], "CANCELLED", "{found}");
+    let id = down("never");
+    world
+        .sky(&["api", "get", &id])
+        .expect_code(1)
+        .shows("cluster `never` does not exist")
+        .shows("launches of it that had not finished are cancelled");
     assert_eq!(request(&world, &id)["status"], "FAILED");
 }
 
