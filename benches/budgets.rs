@@ -18,6 +18,13 @@
 )]
 mod world;
 
+#[path = "../tests/it/sshd.rs"]
+#[expect(
+    dead_code,
+    reason = "the hosts of the tests do more than is measured here"
+)]
+mod sshd;
+
 mod parts;
 
 use parts::Report;

@@ -3,6 +3,7 @@
 mod commands;
 mod logs;
 mod submits;
+mod sync;
 
 /// A measured figure beside its budget.
 pub(crate) struct Line {
@@ -33,6 +34,7 @@ pub(crate) const ALL: &[Part] = &[
     ("finished", submits::finished),
     ("followers", logs::followers),
     ("log", logs::finished_log),
+    ("sync", sync::ten_thousand),
 ];
 
 impl Report {

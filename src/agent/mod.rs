@@ -20,6 +20,7 @@ mod drive;
 mod environment;
 mod events;
 mod files;
+mod git;
 mod head;
 mod logs;
 mod member;

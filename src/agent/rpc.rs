@@ -21,10 +21,11 @@ use tokio_util::task::TaskTracker;
 
 use super::events;
 use super::files::{self, Desk};
+use super::git;
 use super::head::Head;
 use super::logs::{Limited, Log, RankGrowth};
 use super::runner::{RankKey, Runner};
-use crate::api::agent::Phase;
+use crate::api::agent::{GitWorkdir, Phase};
 use crate::api::bodies::lenient_bool;
 use crate::api::manifest::Hash;
 use crate::api::versions::FRAMES_CONTENT_TYPE;
@@ -69,6 +70,7 @@ pub(crate) fn router(agent: Agent) -> Router {
         .route("/v1/events", get(news))
         .route("/v1/files/compare", post(compare_files))
         .route("/v1/files/content", put(put_files))
+        .route("/v1/files/git", post(git_workdir))
         .route("/v1/shutdown", post(shutdown))
         .merge(ranks())
         .fallback(no_route)
@@ -338,6 +340,19 @@ async fn put_files(
     };
     let received = transfer::receive(request.into_body(), &stop, work).await?;
     Ok(body::reply_json(&received))
+}
+
+/// `POST /v1/files/git`
+async fn git_workdir(State(agent): State<Agent>, request: Request) -> Result<Response> {
+    let asked: GitWorkdir = read(request).await?;
+    let home = agent.head.runner().home().to_path_buf();
+    let dest = files::destination(&home, &asked.dest)?;
+    let turn = agent.desk.turn(&dest).await?;
+    // Half a checkout must not stay behind; who asks again takes over.
+    detached(&agent.calls.clone(), async move {
+        git::bring(&turn, &home, &dest, asked).await
+    })
+    .await
 }
 
 /// `POST /v1/ranks`

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::files::Desk;
+use super::git;
 use super::head::Head;
 use super::options;
 use super::rpc::Agent;
@@ -39,13 +40,17 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long a predecessor may hold the lock.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 
-/// Runs `sky __agent --dir DIR [--port N] [--ready-fd N]`, or `sky __agent connect --dir DIR`, to its end.
+/// Runs `sky __agent --dir DIR [--port N] [--ready-fd N]`, `sky __agent connect --dir DIR` or `sky __agent git --dir DIR`, to its end.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     log_to_stderr();
     if arguments.first().is_some_and(|first| first == "connect") {
         return finish(enter(async {
             connect(Path::new(options::value_of(arguments, "--dir")?)).await
         }));
+    }
+    if arguments.first().is_some_and(|first| first == "git") {
+        let directory = options::value_of(arguments, "--dir");
+        return finish(directory.and_then(|directory| git::help(Path::new(directory))));
     }
     let reporter = match options::number(arguments, "--ready-fd") {
         Ok(fd) => Reporter::new(fd),

@@ -14,6 +14,7 @@
 //! | `GET /v1/events?since=` | → stream of JSON lines [`AgentEvent`], for ever |
 //! | `POST /v1/files/compare?dest=&digest=` | a compressed [`Manifest`](super::manifest::Manifest), or nothing when only its digest is asked about → [`Lacking`](super::manifest::Lacking), or nothing when the digest is unknown; `dest` under the node's home |
 //! | `PUT /v1/files/content?dest=&digest=&packed=` | [`Record`](super::manifest::Record)s, with `packed=true` compressed → what was put in its place |
+//! | `POST /v1/files/git` | [`GitWorkdir`] → [`GitState`] when the repository is there |
 //! | `POST /v1/ranks` | [`StartRank`] → `null`; head to worker, idempotent by (job, rank, phase) |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}` | → [`RankInfo`]; `?wait=true` answers when it has ended |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}/log?offset=` | → framed stream of the raw output |
@@ -55,6 +56,32 @@ pub(crate) struct AgentInfo {
     pub(crate) autostop: Option<AutostopSetting>,
     /// Hash of the [`NodeConfig`] in force, as 16 hex digits; empty without one.
     pub(crate) config_hash: String,
+}
+
+/// A repository that becomes a directory of a node. It holds secrets: no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct GitWorkdir {
+    /// Under the node's home.
+    pub(crate) dest: String,
+    /// Where it is cloned from, without credentials.
+    pub(crate) url: String,
+    /// Branch, tag or commit; the remote's own branch without one.
+    pub(crate) git_ref: Option<String>,
+    /// Password for https.
+    pub(crate) token: Option<String>,
+    /// Private key for ssh.
+    pub(crate) ssh_key: Option<String>,
+}
+
+/// How a repository on a node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GitState {
+    /// The commit that is checked out.
+    pub(crate) commit: String,
+    /// The one that was before, if there was one.
+    pub(crate) before: Option<String>,
+    /// Files of the repository that jobs had changed, and that are as in the commit again.
+    pub(crate) discarded: u64,
 }
 
 /// What a node must know of its cluster.

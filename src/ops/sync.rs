@@ -4,12 +4,13 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::{Ops, Origin};
+use crate::api::agent::GitWorkdir;
 use crate::api::bodies::Common;
 use crate::base::cx::Cx;
 use crate::base::units::Bytes;
 use crate::base::{Error, Kind, Result};
 use crate::clusters::{Cluster, Shipment};
-use crate::task::{MountSource, Task, Workdir};
+use crate::task::{GIT_SSH_KEY, GIT_TOKEN, MountSource, Task, Workdir};
 
 /// Where the work directory is on a node.
 const WORKDIR: &str = "sky_workdir";
@@ -113,12 +114,8 @@ pub(super) async fn workdir(
     let written = match &sources.task.workdir {
         None => return Ok(()),
         Some(Workdir::Local(path)) => path,
-        Some(Workdir::Git { .. }) => {
-            return Err(Error::new(
-                Kind::NotSupported,
-                "this release cannot take a work directory from a git URL",
-            )
-            .hint("clone it in `setup`, or name a local directory as `workdir`"));
+        Some(Workdir::Git { url, git_ref }) => {
+            return repository(ops, cx, cluster, sources.task, (url, git_ref.as_deref())).await;
         }
     };
     cx.spinner("[bold cyan]Syncing workdir[/]");
@@ -135,6 +132,74 @@ pub(super) async fn workdir(
     ship(ops, cx, cluster, &shipment).await?;
     cx.line("✓ Synced workdir.");
     Ok(())
+}
+
+/// Puts a repository on the nodes as the work directory.
+async fn repository(
+    ops: &Ops,
+    cx: &Cx,
+    cluster: &Cluster,
+    task: &Task,
+    (url, git_ref): (&str, Option<&str>),
+) -> Result<()> {
+    let secret = |name: &str| task.secrets.get(name).map(|s| s.reveal().to_owned());
+    // SkyPilot's clients find out that a repository with an ssh URL can be had over https without a key.
+    let https = task.envs.get("GIT_URL").filter(|found| {
+        let url = url.trim_end_matches('/').trim_end_matches(".git");
+        let path = |text: &str| text.rsplit([':', '/']).next().map(str::to_owned);
+        found.starts_with("https://") && path(found.trim_end_matches(".git")) == path(url)
+    });
+    let ssh_key = secret(GIT_SSH_KEY);
+    let url = match https {
+        Some(https) if ssh_key.is_none() => https,
+        Some(_) | None => url,
+    };
+    let workdir = GitWorkdir {
+        dest: WORKDIR.to_owned(),
+        url: url.to_owned(),
+        git_ref: git_ref.map(str::to_owned),
+        token: secret(GIT_TOKEN),
+        ssh_key,
+    };
+    let shown = without_credentials(url);
+    let at = git_ref.map(|name| format!(" ({name})")).unwrap_or_default();
+    cx.spinner("[bold cyan]Syncing workdir[/]");
+    cx.line("⚙︎ Syncing files.");
+    cx.line(format!(
+        "  Syncing workdir (to {}): {shown}{at} -> ~/{WORKDIR}",
+        nodes(cluster)
+    ));
+    let state = cx
+        .unless_cancelled(ops.clusters.bring(cluster, &workdir))
+        .await?;
+    let short = |commit: &str| commit[..commit.len().min(12)].to_owned();
+    let commit = short(&state.commit);
+    cx.line(match &state.before {
+        Some(before) if *before != state.commit => {
+            format!("  at commit {commit}, before: {}", short(before))
+        }
+        Some(_) | None => format!("  at commit {commit}"),
+    });
+    if state.discarded > 0 {
+        cx.line(format!(
+            "  {} files that were changed on the node are as in the commit again",
+            state.discarded
+        ));
+    }
+    cx.line("✓ Synced workdir.");
+    Ok(())
+}
+
+/// Returns a URL as it may be shown.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) if scheme.starts_with("http") => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            format!("{scheme}://{host}{path}")
+        }
+        _ => url.to_owned(),
+    }
 }
 
 /// Puts the file mounts on the nodes.

@@ -8,7 +8,7 @@ mod kill;
 mod output;
 mod table;
 
-pub(crate) use daemon::{Launch, reap_children, spawn, spawn_self};
+pub(crate) use daemon::{Launch, reap_children, run_program, spawn, spawn_self};
 pub(crate) use kill::{Exit, kill_all, signal};
 pub(crate) use output::output;
 pub(crate) use table::{Identity, boot_id, descendants, identity, marked, of_session};

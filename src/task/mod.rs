@@ -35,7 +35,7 @@ mod wire_tests;
 pub(crate) use accelerator::{Accelerator, close_names as close_accelerators};
 pub(crate) use amount::{Amount, LocalDisk};
 pub(crate) use infra::{CLOUDS, Infra};
-pub(crate) use model::{Dag, MountSource, Task, Workdir};
+pub(crate) use model::{Dag, GIT_SSH_KEY, GIT_TOKEN, MountSource, Task, Workdir};
 pub(crate) use overrides::{Overrides, Secretive, Setting};
 pub(crate) use read::{Entry, classify, parse};
 pub(crate) use resources::{AutostopSpec, Order, Shape};

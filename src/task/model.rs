@@ -173,6 +173,11 @@ impl Task {
     }
 }
 
+/// The secret of a task that is the password of its repository (https).
+pub(crate) const GIT_TOKEN: &str = "GIT_TOKEN";
+/// The secret of a task that is the private key of its repository (ssh).
+pub(crate) const GIT_SSH_KEY: &str = "GIT_SSH_KEY";
+
 /// What is copied to `~/sky_workdir`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Workdir {

@@ -21,7 +21,8 @@ use super::Transport;
 use super::agent_events::Events;
 use super::agent_log::{LogReader, Start};
 use crate::api::agent::{
-    AgentInfo, AutostopSetting, CancelJobs, Cancelled, JobInfo, NodeConfig, SubmitJob, Submitted,
+    AgentInfo, AutostopSetting, CancelJobs, Cancelled, GitState, GitWorkdir, JobInfo, NodeConfig,
+    SubmitJob, Submitted,
 };
 use crate::base::clock::Moment;
 use crate::base::ids::JobId;
@@ -198,6 +199,12 @@ impl AgentClient {
     ) -> Result<()> {
         let call = Call::put("/v1/files/content").query(&files);
         self.done(call.stream(content).timeout(limit)).await
+    }
+
+    /// `POST /v1/files/git`: brings a repository to the node.
+    pub(crate) async fn git(&self, workdir: &GitWorkdir, limit: Duration) -> Result<GitState> {
+        let call = Call::post("/v1/files/git").json(workdir);
+        self.json(call.timeout(limit)).await
     }
 
     /// `POST /v1/shutdown`: stops all processes of jobs, then the agent.

@@ -14,6 +14,7 @@ mod catalog;
 mod cli;
 mod crash;
 mod follow;
+mod git;
 mod launch;
 mod layers;
 mod openapi;

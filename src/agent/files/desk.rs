@@ -4,6 +4,7 @@
 //! agent/files/<destination>.list     the last list of files, as it came
 //! agent/files/<destination>.parts/   large files that have not arrived whole
 //! agent/files/<destination>.stage/   files that are being written
+//! agent/files/<destination>.git/     what a repository needs while it is brought here
 //! ```
 
 use std::collections::HashMap;
@@ -132,6 +133,14 @@ impl Turn {
         self.parts().join(hex::encode(&name.finalize()[..16]))
     }
 
+    /// Returns an empty private directory for what a repository needs while it is brought here.
+    pub(crate) fn for_git(&self) -> Result<PathBuf> {
+        let directory = self.base.with_extension("git");
+        remove(&directory)?;
+        private_dir(&directory)?;
+        Ok(directory)
+    }
+
     /// Returns the directory of parts.
     pub(super) fn parts(&self) -> PathBuf {
         self.base.with_extension("parts")
@@ -158,7 +167,7 @@ impl Turn {
 }
 
 /// Removes a file or a directory that may be there.
-pub(super) fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
         Ok(_) => std::fs::remove_file(path),

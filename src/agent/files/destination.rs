@@ -38,7 +38,7 @@ pub(crate) fn destination(home: &Path, dest: &str) -> Result<PathBuf> {
 }
 
 /// Refuses a destination that a symbolic link leads out of the home.
-pub(super) fn guard(home: &Path, dest: &Path) -> Result<()> {
+pub(crate) fn guard(home: &Path, dest: &Path) -> Result<()> {
     let home = std::fs::canonicalize(home)
         .map_err(|e| Error::io(format!("find `{}`", home.display()), &e))?;
     let nearest = dest

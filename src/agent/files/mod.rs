@@ -17,7 +17,7 @@ mod receive;
 mod tests;
 
 pub(crate) use compare::compare;
-pub(crate) use desk::Desk;
-pub(crate) use destination::destination;
+pub(crate) use desk::{Desk, Turn, remove};
+pub(crate) use destination::{destination, guard};
 pub(crate) use pack::pack;
 pub(crate) use receive::receive;

@@ -10,7 +10,13 @@ use crate::base::{Error, Kind, Result};
 use crate::client::exit::Outcome;
 use crate::client::ui::OnEnter;
 use crate::sys::env;
-use crate::task::{AutostopSpec, Dag, MountSource, Overrides, Secretive, Setting, Task, Workdir};
+use crate::task::{
+    AutostopSpec, Dag, GIT_SSH_KEY, GIT_TOKEN, MountSource, Overrides, Secretive, Setting, Task,
+    Workdir,
+};
+
+/// The variable that names the file of a private key for repositories.
+const GIT_SSH_KEY_PATH: &str = "GIT_SSH_KEY_PATH";
 
 /// A task on its way.
 #[derive(Debug)]
@@ -75,6 +81,7 @@ impl Prepared {
             overrides.apply(task)?;
             task.substitute();
             absolute_paths(app.paths.home(), task)?;
+            git_secrets(app.paths.home(), task)?;
         }
         if overrides.name.is_some() {
             self.dag.name.clone_from(&overrides.name);
@@ -188,6 +195,37 @@ fn absolute_paths(home: &Path, task: &mut Task) -> Result<()> {
             }
             MountSource::Uri(_) | MountSource::Storage(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// Takes along what opens the task's repository, where the shell names it.
+fn git_secrets(home: &Path, task: &mut Task) -> Result<()> {
+    if !matches!(task.workdir, Some(Workdir::Git { .. })) {
+        return Ok(());
+    }
+    let mut add = |name: &str, text: String| {
+        task.secrets
+            .entry(name.to_owned())
+            .or_insert_with(|| Secret::new(text));
+    };
+    if let Some(token) = env::var(GIT_TOKEN) {
+        add(GIT_TOKEN, token);
+    }
+    if let Some(path) = env::var(GIT_SSH_KEY_PATH) {
+        let path = existing(home, &path, GIT_SSH_KEY_PATH)?;
+        let bad = |what: &str| {
+            Error::new(
+                Kind::InvalidTask,
+                format!("{GIT_SSH_KEY_PATH}: `{path}` {what}"),
+            )
+        };
+        let key =
+            std::fs::read_to_string(&path).map_err(|e| bad("cannot be read").caused_by(&e))?;
+        if !(key.starts_with("-----BEGIN") && key.contains("PRIVATE KEY")) {
+            return Err(bad("is no private key").hint("name the key itself, not its `.pub`"));
+        }
+        add(GIT_SSH_KEY, key);
     }
     Ok(())
 }

@@ -269,7 +269,7 @@ fn query<'a>(shipment: &'a Shipment, list: &'a List, packed: bool) -> FilesQuery
 }
 
 /// Says which node an error is about, where there are several.
-fn named(cluster: &Cluster, instance: &Instance, error: Error) -> Error {
+pub(super) fn named(cluster: &Cluster, instance: &Instance, error: Error) -> Error {
     if cluster.instances.len() == 1 {
         return error;
     }

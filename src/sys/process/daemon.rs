@@ -42,6 +42,23 @@ pub(crate) fn spawn(program: &str, launch: &Launch, output: &File) -> std::io::R
         .map(|child| child.id())
 }
 
+/// Runs a program of the system to its end, with these variables over ours. Not where all children are reaped. Blocks.
+pub(crate) fn run_program(
+    program: &str,
+    arguments: &[OsString],
+    variables: &[(&str, Option<OsString>)],
+) -> std::io::Result<std::process::Output> {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.output()
+}
+
 /// Starts our own binary as a child with nothing but `/dev/null` open (its messages go to `log`).
 pub(crate) fn spawn_self(launch: &Launch, log: File) -> Result<Option<Identity>> {
     let child = std::process::Command::new(SELF)
