@@ -1,7 +1,6 @@
 """Fixtures: a world with a running server."""
 
 import pytest
-
 from world import World
 
 

@@ -1,7 +1,8 @@
 """The table of scenarios: what is typed, how it ends, and what every client shows.
 
 A step is (words, exit code, patterns). The words are those of both command lines; `sdk_driver.py` takes them for the SDKs.
-Where clients end differently for a reason, `codes` says so (see docs/compatibility.md).
+Where clients end differently for a reason, `codes` says so (see docs/compatibility.md); `since` is the first release of the
+published command line that has the words.
 """
 
 import dataclasses
@@ -17,11 +18,12 @@ class Step:
     shows: Tuple[str, ...] = ()
     codes: Dict[str, int] = dataclasses.field(default_factory=dict)
     only: Tuple[str, ...] = ()
+    since: Tuple[int, int] = (0, 0)
 
 
-def step(words: str, command: str = '', code: int = 0, shows: Tuple[str, ...] = (), codes=None, only=()) -> Step:
+def step(words: str, command: str = '', code: int = 0, shows: Tuple[str, ...] = (), codes=None, only=(), since=(0, 0)) -> Step:
     argv = words.split() + ([command] if command else [])
-    return Step(argv, code, shows, codes or {}, only)
+    return Step(argv, code, shows, codes or {}, only, since)
 
 
 JOBS = [
@@ -57,7 +59,9 @@ LIFE = [
     step('start -y b', '', 0, (r'\bb\b',)),
     step('exec b', 'echo again', 0, (r'\bagain\b',)),
     step('cost-report', '', 0, (r'(?m)^\s*b\b',)),
-    step('gpus list', '', 0, (), only=COMMAND_LINES),
+    step('gpus list', '', 0, (r'(?m)^H100\b',), only=COMMAND_LINES, since=(0, 12)),
+    step('gpus list H100', '', 0, (r'(?m)^H100\b.*us-east',), only=COMMAND_LINES, since=(0, 12)),
+    step('show-gpus', '', 0, (r'(?m)^H100\b',), only=('published-cli',)),
     step('down -y b', '', 0, (r'\bb\b',)),
     step('cost-report', '', 0, (r'(?m)^\s*b\b',)),
 ]

@@ -1,8 +1,9 @@
-"""A world of its own for each test: home, port, server, clients. Everything in it ends with it."""
+"""A world of its own for each test: home, server, clients. Everything in it ends with it."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -18,6 +19,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # The published client takes seconds to start, and several tests share two cores.
 PATIENCE = 120
+# The release of the published client, without its patches: (0, 14).
+RELEASE = tuple(int(part) for part in importlib.metadata.version('skypilot').split('.')[:2])
 
 
 def binary() -> str:
@@ -64,7 +67,7 @@ def plain(text: str) -> str:
 
 
 class World:
-    """A home with a local server on a port of its own."""
+    """A home with a local server on the port that every release of the client knows."""
 
     def __init__(self) -> None:
         self.dir = tempfile.TemporaryDirectory(prefix='sky-compat-')
@@ -72,8 +75,7 @@ class World:
         self.cwd = pathlib.Path(self.dir.name) / 'cwd'
         self.home.mkdir()
         self.cwd.mkdir()
-        self.port = free_port()
-        self.url = f'http://127.0.0.1:{self.port}'
+        self.url = 'http://127.0.0.1:46580'
         self.extra: Dict[str, str] = {}
 
     def env(self, **more: str) -> Dict[str, str]:
@@ -85,7 +87,6 @@ class World:
             'COLUMNS': '200',
             'USER': 'tester',
             'SKYPILOT_DISABLE_USAGE_COLLECTION': '1',
-            'SKYPILOT_API_SERVER_LOCAL_PORT': str(self.port),
             **self.extra,
             **more,
         }
