@@ -6,11 +6,13 @@
 
 mod autostart;
 mod backoff;
+mod browser_login;
 mod calls;
 mod cli;
 mod completion;
 mod config;
 mod config_file;
+mod cookies;
 mod exit;
 mod follow;
 mod foreign;

@@ -77,6 +77,8 @@ impl Calls {
         let mut client = base_client(target)?.with_header(USER_HEADER, &identity.header())?;
         if let Some(token) = &target.token {
             client = client.with_header("authorization", &format!("Bearer {}", token.reveal()))?;
+        } else if let Some(cookies) = &target.cookies {
+            client = client.with_header("cookie", cookies.reveal())?;
         }
         Ok(Self { client })
     }
@@ -192,6 +194,22 @@ impl Calls {
             .query(&[("follow", follow.to_string()), ("tail", tail.to_string())])
             .query(&Offset { offset });
         self.client.fetch(framed(call)).await
+    }
+
+    /// `GET /api/v1/auth/token`: what a browser log-in gives, once somebody has vouched for it.
+    pub(crate) async fn session_of(&self, verifier: &str) -> Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Session {
+            token: String,
+        }
+        let call = Call::get("/api/v1/auth/token")
+            .query(&[("code_verifier", verifier)])
+            .timeout(QUICK);
+        match self.client.fetch_json::<Session>(call).await {
+            Ok(session) => Ok(Some(session.token)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// `GET /api/completion/…`

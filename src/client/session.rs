@@ -338,12 +338,17 @@ pub(crate) fn check(health: &Health, target: &Target) -> Result<()> {
         Some(version) if version >= MIN_API_VERSION => Ok(()),
         Some(version) => Err(Error::new(
             Kind::VersionMismatch,
-            format!("the server at {} is too old: it speaks API version {version}, this program needs {MIN_API_VERSION} or newer", target.url),
-        )
-        .hint("upgrade the server")),
+            format!(
+                "the server at {} is too old: it speaks API version {version}, and this program needs {MIN_API_VERSION} or newer; upgrade the server",
+                target.url
+            ),
+        )),
         None => Err(Error::new(
             Kind::VersionMismatch,
-            format!("what answers at {} is not an API server that this program knows", target.url),
+            format!(
+                "what answers at {} is not an API server that this program knows",
+                target.url
+            ),
         )),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::Config;
+use super::cookies;
 use crate::api::versions::DEFAULT_PORT;
 use crate::base::secret::Secret;
 use crate::base::{Error, Kind, Result};
@@ -41,6 +42,8 @@ pub(crate) struct Target {
     pub(crate) source: Source,
     /// What to show at the door.
     pub(crate) token: Option<Secret>,
+    /// What a log-in with a browser left, where there is nothing else to show.
+    pub(crate) cookies: Option<Secret>,
 }
 
 impl Target {
@@ -67,6 +70,9 @@ impl Target {
         };
         target.source = source;
         target.token = token.filter(|_| !target.local).map(Secret::new);
+        if !target.local && !target.has_credentials() {
+            target.cookies = cookies::header_for(paths, &target.endpoint)?;
+        }
         Ok(target)
     }
 
@@ -78,6 +84,7 @@ impl Target {
             local: true,
             source: Source::Default,
             token: None,
+            cookies: None,
         })
     }
 
@@ -87,7 +94,7 @@ impl Target {
             .endpoint
             .remote()
             .is_some_and(|r| r.credentials.is_some());
-        self.token.is_some() || in_url
+        self.token.is_some() || self.cookies.is_some() || in_url
     }
 
     /// The server at an address.
@@ -99,6 +106,7 @@ impl Target {
             endpoint,
             source: Source::Environment,
             token: None,
+            cookies: None,
         })
     }
 }

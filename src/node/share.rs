@@ -12,6 +12,7 @@ use super::{Node, Standing, sets};
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
 use crate::sys::lock::FileLock;
+use crate::sys::random;
 use crate::sys::{env, fs};
 
 /// How long others may hold the machine's lock: they only read and write a few small files.
@@ -149,12 +150,9 @@ fn network() -> Result<Network> {
         .and_then(|listener| listener.local_addr())
         .map_err(|e| Error::io("find a free port", &e))?
         .port();
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)
-        .map_err(|e| Error::new(Kind::Internal, format!("cannot make a secret: {e}")))?;
     Ok(Network {
         port,
-        token: hex::encode(secret),
+        token: hex::encode(random::bytes::<32>()?),
     })
 }
 

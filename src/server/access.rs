@@ -78,6 +78,8 @@ pub(crate) const RULES: &[Rule] = &[
     (Method::GET, "/auth/authorize", Access::Open),
     (Method::POST, "/api/v1/auth/authorize", Access::Read),
     (Method::GET, "/api/v1/auth/token", Access::Open),
+    (Method::GET, "/token", Access::Open),
+    (Method::POST, "/api/v1/auth/session", Access::Read),
     // Users.
     (Method::GET, "/users", Access::Admin),
     (Method::POST, "/users/create", Access::Admin),
@@ -199,7 +201,12 @@ mod tests {
             .filter(|(_, _, access)| *access == Access::Open);
         assert_eq!(
             open.map(|(_, path, _)| *path).collect::<Vec<_>>(),
-            ["/api/health", "/auth/authorize", "/api/v1/auth/token"]
+            [
+                "/api/health",
+                "/auth/authorize",
+                "/api/v1/auth/token",
+                "/token"
+            ]
         );
     }
 

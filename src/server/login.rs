@@ -68,23 +68,37 @@ impl Logins {
     }
 }
 
-/// Sends name and password, or a token, with the challenge of the address. They go to this server only.
+/// Sends name and password, or a token: they go to this server only. A terminal that waits at the server (`code_challenge`)
+/// is let in there; one that listens on the browser's machine (`local_port`) is told; any other is served by hand.
 const SCRIPT: &str = r#"
 const form = document.getElementById("form"), state = document.getElementById("state");
-const challenge = new URLSearchParams(location.search).get("code_challenge");
+const query = new URLSearchParams(location.search);
+const challenge = query.get("code_challenge"), port = query.get("local_port");
+const done = "Logged in. Go back to the terminal; this page can be closed.";
+async function hand(token) {
+  if (/^\d{1,5}$/.test(port || "")) {
+    const heard = await fetch("http://localhost:" + port, { method: "POST", body: token }).catch(() => null);
+    if (heard && heard.ok) { state.textContent = done; return; }
+  }
+  const field = document.getElementById("token");
+  field.value = token;
+  field.hidden = false;
+  field.select();
+  state.textContent = "Paste this into the terminal.";
+}
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const pair = form.elements.name.value + ":" + form.elements.secret.value;
   const basic = btoa(String.fromCharCode(...new TextEncoder().encode(pair)));
   state.textContent = "…";
-  const answer = await fetch("../api/v1/auth/authorize", {
+  const answer = await fetch(challenge ? "../api/v1/auth/authorize" : "api/v1/auth/session", {
     method: "POST", credentials: "omit",
     headers: { "Authorization": "Basic " + basic, "Content-Type": "application/json" },
-    body: JSON.stringify({ code_challenge: challenge }),
+    body: challenge ? JSON.stringify({ code_challenge: challenge }) : null,
   }).catch(() => null);
   if (answer && answer.ok) {
     form.remove();
-    state.textContent = "Logged in. Go back to the terminal; this page can be closed.";
+    if (challenge) state.textContent = done; else await hand((await answer.json()).token);
   } else if (answer && answer.status === 401) {
     state.textContent = "These credentials are not valid.";
   } else {
@@ -95,7 +109,7 @@ form.addEventListener("submit", async (event) => {
 
 /// Plain, in the colours that the browser prefers.
 const STYLE: &str = ":root{color-scheme:light dark}body{margin:10vh auto;max-width:26rem;padding:0 1rem;\
-font:16px/1.5 system-ui,sans-serif}label{display:block;margin:.75rem 0}input{display:block;width:100%;\
+font:16px/1.5 system-ui,sans-serif}label{display:block;margin:.75rem 0}input,textarea{display:block;width:100%;\
 box-sizing:border-box;font:inherit;padding:.4rem}button{font:inherit;padding:.4rem 1rem}";
 
 /// What the page asks for.
@@ -103,9 +117,13 @@ const FORM: &str = "<h1>Log in</h1>\
 <p>A terminal asks to act in your name on this server. Go on only if you have just typed <code>sky api login</code>.</p>\
 <form id=\"form\"><label>User name (empty with a token)<input name=\"name\" autocomplete=\"username\"></label>\
 <label>Password or token<input name=\"secret\" type=\"password\" required autocomplete=\"current-password\"></label>\
-<button>Authorize</button></form><p id=\"state\" role=\"status\"></p>";
+<button>Authorize</button></form><p id=\"state\" role=\"status\"></p>\
+<textarea id=\"token\" rows=\"6\" readonly hidden aria-label=\"Token\"></textarea>";
 
-/// Returns the page on which somebody vouches for a challenge.
+/// The page calls this server, and the terminal that waits on the browser's machine.
+const PEERS: &str = "'self' http://localhost:*";
+
+/// Returns the page on which somebody vouches for a terminal.
 pub(crate) fn page() -> Response {
     static PAGE: OnceLock<(String, String)> = OnceLock::new();
     let (html, policy) = PAGE.get_or_init(|| {
@@ -114,7 +132,7 @@ pub(crate) fn page() -> Response {
              <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style>{FORM}\
              <script>{SCRIPT}</script></html>\n"
         );
-        (html, policy(SCRIPT, STYLE))
+        (html, policy(SCRIPT, STYLE, PEERS))
     });
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),

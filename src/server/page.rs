@@ -52,14 +52,14 @@ fn render() -> (String, String) {
          <style>{STYLE}</style><pre id=\"log\"></pre><div id=\"state\" role=\"status\"></div>\
          <script>{SCRIPT}</script></html>\n"
     );
-    (html, policy(SCRIPT, STYLE))
+    (html, policy(SCRIPT, STYLE, "'self'"))
 }
 
-/// Returns the policy of a page that has one script and one style and loads nothing else.
-pub(crate) fn policy(script: &str, style: &str) -> String {
+/// Returns the policy of a page that has one script and one style, calls `peers`, and loads nothing else.
+pub(crate) fn policy(script: &str, style: &str, peers: &str) -> String {
     let hash = |text: &str| BASE64.encode(Sha256::digest(text.as_bytes()));
     format!(
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+        "default-src 'none'; connect-src {peers}; base-uri 'none'; frame-ancestors 'none'; \
          script-src 'sha256-{}'; style-src 'sha256-{}'",
         hash(script),
         hash(style)

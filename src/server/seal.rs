@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 
-use super::accounts::token;
 use crate::base::{Error, Kind, Result};
 use crate::sys::fs::write_atomic;
 
@@ -38,7 +37,7 @@ impl Sealer {
         match std::fs::read(path) {
             Ok(key) => Self::new(&key),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let key: [u8; KEY_LEN] = token::random()?;
+                let key: [u8; KEY_LEN] = crate::sys::random::bytes()?;
                 write_atomic(path, &key, 0o600)?;
                 Self::new(&key)
             }

@@ -5,7 +5,7 @@ import json
 import threading
 
 import pytest
-from world import RELEASE, wait_for
+from world import RELEASE, Team, wait_for
 
 NOT_YET = r'this server does not support `\S+` yet'
 
@@ -56,12 +56,22 @@ def test_what_the_server_does_not_do_is_one_sentence(served):
 
 
 class Peer(http.server.BaseHTTPRequestHandler):
-    """A server of another time."""
+    """A server of another time. A newer one has dropped what we speak."""
     api = '62'
 
     def do_GET(self):
-        body = json.dumps({'status': 'healthy', 'api_version': self.api, 'version': '0.99.0', 'commit': 'x'}).encode()
-        self.send_response(200)
+        too_new = int(self.api) > 62
+        if too_new and self.path != '/api/health':
+            self.answer(400, {'error': 'version_mismatch', 'message': 'this server speaks API 90 to 99; upgrade your client'})
+        else:
+            self.answer(200, {'status': 'healthy', 'api_version': self.api, 'version': '0.99.0', 'commit': 'x'})
+
+    do_POST = do_GET
+
+    def answer(self, status, value):
+        self.rfile.read(int(self.headers.get('Content-Length', 0)))
+        body = json.dumps(value).encode()
+        self.send_response(status)
         self.send_header('X-SkyPilot-API-Version', self.api)
         self.send_header('X-SkyPilot-Version', '0.99.0' if int(self.api) > 62 else '0.9.0')
         self.send_header('Content-Length', str(len(body)))
@@ -72,16 +82,49 @@ class Peer(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize('api,code', [('10', 1), ('99', 0)])
-def test_servers_of_other_times(world, api, code):
-    """Ours speaks to a newer one, and refuses one that is too old in a sentence."""
-    handler = type('Other', (Peer,), {'api': api})
+@pytest.fixture(params=['10', '99'])
+def other(request):
+    handler = type('Other', (Peer,), {'api': request.param})
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        ran = world.ours('api', 'info', SKYPILOT_API_SERVER_ENDPOINT=f'http://localhost:{server.server_port}')
-        ran.ends(code).hides('panicked')
-        if code:
-            ran.shows(r'is too old: it speaks API version 10')
-    finally:
-        server.shutdown()
+    yield request.param, f'http://localhost:{server.server_port}'
+    server.shutdown()
+
+
+def test_our_client_with_servers_of_other_times(world, other):
+    """One sentence from `status`; `api info` says it of an old one, and shows a new one as it is."""
+    api, url = other
+    old = api == '10'
+    sentence = r'is too old: it speaks API version 10' if old else r'the server is too new for this program: it no longer speaks API version 62'
+    ran = world.ours('status', SKYPILOT_API_SERVER_ENDPOINT=url).ends(1).shows(sentence)
+    assert len(sentences(ran)) == 1, ran.text
+    info = world.ours('api', 'info', SKYPILOT_API_SERVER_ENDPOINT=url).ends(1 if old else 0).shows(sentence if old else 'HEALTHY')
+    assert not old or len(sentences(info)) == 1, info.text
+
+
+def sentences(ran):
+    """What a command printed besides what to do next."""
+    return [line for line in ran.text.strip().splitlines() if 'Hint:' not in line]
+
+
+OTHER_TIME = """
+import sys
+from sky.server import constants, rest
+if sys.argv[1] == 'older':
+    rest._session.headers[constants.API_VERSION_HEADER] = '10'
+else:
+    constants.MIN_COMPATIBLE_API_VERSION = 90
+from sky.client.cli import command
+command.cli(['status'])
+"""
+
+
+@pytest.mark.parametrize('time,sentence', [
+    ('older', r'this server speaks API 24 to 62 \(SkyPilot 0\.11\.0 to 0\.14\.1\); your client is older: upgrade it'),
+    ('newer', r'(?i)not compatible|too old|outdated|upgrade'),
+])
+def test_our_server_with_published_clients_of_other_times(world, time, sentence):
+    """A client that claims another version is told in words. (Of the local server it says to start it again.)"""
+    team = Team(world)
+    world.extra.update(SKYPILOT_API_SERVER_ENDPOINT=team.url, SKYPILOT_SERVICE_ACCOUNT_TOKEN=team.admin)
+    world.run(['python', '-c', OTHER_TIME, time]).ends(1).shows(sentence).hides('Traceback')

@@ -97,7 +97,7 @@ class World:
         path.write_text(text)
         return path
 
-    def popen(self, argv: List[str], **env: str) -> subprocess.Popen:
+    def popen(self, argv: List[str], stdin: int = subprocess.DEVNULL, **env: str) -> subprocess.Popen:
         # Whoever runs the tests in the background has Ctrl-C ignored for all that they start.
         def as_in_a_terminal() -> None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -106,7 +106,7 @@ class World:
                                 preexec_fn=as_in_a_terminal,
                                 cwd=self.cwd,
                                 env=self.env(**env),
-                                stdin=subprocess.DEVNULL,
+                                stdin=stdin,
                                 stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT,
                                 text=True,

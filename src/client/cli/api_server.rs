@@ -207,12 +207,12 @@ pub(super) async fn info(app: &App, args: InfoArgs) -> Outcome {
         }))?;
         return Ok(Exit::Success);
     }
+    if let Ok(health) = &health {
+        check(health, &target)?;
+    }
     ui.out(&format!("SkyPilot client version: {VERSION}"));
     match health {
-        Ok(health) => {
-            show(app, &target, &health);
-            check(&health, &target)?;
-        }
+        Ok(health) => show(app, &target, &health),
         Err(error) if error.kind() == Kind::Unreachable && target.local => {
             ui.out("No SkyPilot API server is connected: the server of this machine does not run.");
             ui.out("  The next command starts it; or: sky api start, sky api login -e <endpoint>");

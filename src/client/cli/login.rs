@@ -7,19 +7,21 @@ use super::args::ConfigArgs;
 use crate::api::requests::StatusQuery;
 use crate::base::secret::Secret;
 use crate::base::{Error, Kind, Result};
+use crate::client::browser_login::BrowserLogin;
 use crate::client::calls::Calls;
 use crate::client::config_file::{ServerKeys, save};
+use crate::client::cookies;
 use crate::client::exit::{Exit, Outcome, Stop};
 use crate::client::identity::Identity;
 use crate::client::session::{check, refused};
 use crate::client::target::{ENDPOINT_VARIABLE, Source, Target};
 use crate::client::ui::{Tone, report};
-use crate::sys::env;
+use crate::sys::{self, env};
 
 /// Use a server from now on
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  sky api login\n  sky api login -e https://sky.example.org -t sky_…\n  sky api login -e https://me:password@sky.example.org"
+    after_help = "Examples:\n  sky api login -e https://sky.example.org             log in with a browser\n  sky api login -e https://sky.example.org -t sky_…    or with a token\n  sky api login -e https://me:password@sky.example.org"
 )]
 pub(super) struct LoginArgs {
     /// Address of the server, `user:password@` included where it wants that
@@ -36,8 +38,8 @@ pub(super) struct LoginArgs {
     /// Accepted for scripts
     #[arg(long, hide = true)]
     relogin: bool,
-    /// Accepted for scripts: no browser is ever opened
-    #[arg(long, hide = true)]
+    /// Do not open a browser: print the address of the log-in page and wait
+    #[arg(long)]
     no_browser: bool,
 }
 
@@ -79,14 +81,7 @@ pub(super) async fn login(app: &App, args: LoginArgs) -> Outcome {
             )
             .into());
         }
-        let line = app
-            .ui
-            .ask_secret("The server demands credentials. Token: ")
-            .await?;
-        let line = line
-            .filter(|line| !line.is_empty())
-            .ok_or_else(|| Stop::from(needs_token(&target)))?;
-        target.token = Some(token(&line)?);
+        obtain(app, &mut target, &identity, args.no_browser).await?;
         reach(&target, &identity).await?;
     }
     keep(app, url, &target)?;
@@ -105,6 +100,54 @@ pub(super) async fn login(app: &App, args: LoginArgs) -> Outcome {
         ui.out(report::tree(&facts, ui.out_colors()).trim_end());
     }
     Ok(Exit::Success)
+}
+
+/// Gets credentials: whichever comes first of a log-in with a browser and a token that is typed.
+async fn obtain(
+    app: &App,
+    target: &mut Target,
+    identity: &Identity,
+    no_browser: bool,
+) -> Outcome<()> {
+    let ui = &app.ui;
+    if !ui.is_interactive() && !no_browser {
+        let line = ui
+            .ask_secret("The server demands credentials. Token: ")
+            .await?;
+        target.token = Some(typed_token(line, target)?);
+        return Ok(());
+    }
+    let browser = BrowserLogin::new(target, identity)?;
+    ui.err_markup(&format!(
+        "The server demands credentials. Log in with a browser:\n\n  [bold]{}[/]\n",
+        browser.page()
+    ));
+    if !no_browser {
+        sys::browser::open(&browser.page());
+    }
+    if !ui.is_interactive() {
+        target.cookies = Some(browser.finish(&app.paths, target).await?);
+        return Ok(());
+    }
+    tokio::select! {
+        cookies = browser.finish(&app.paths, target) => {
+            let cookies = cookies?;
+            ui.err("");
+            target.cookies = Some(cookies);
+        }
+        line = ui.ask_secret("Waiting for the browser; or a token: ") => {
+            target.token = Some(typed_token(line?, target)?);
+        }
+    }
+    Ok(())
+}
+
+/// Takes a token that was typed.
+fn typed_token(line: Option<String>, target: &Target) -> Outcome<Secret> {
+    let line = line
+        .filter(|line| !line.is_empty())
+        .ok_or_else(|| Stop::from(needs_token(target)))?;
+    Ok(token(&line)?)
 }
 
 /// Calls the server twice: is it one, and does it let us in?
@@ -206,6 +249,7 @@ pub(super) fn logout(app: &App, args: &LogoutArgs) -> Outcome {
         .into());
     }
     save(&app.paths, &ServerKeys::default())?;
+    cookies::forget(&app.paths, &target.endpoint)?;
     app.ui.out(
         &app.ui
             .paint(&format!("Logged out of {}.", target.url), Tone::Green),

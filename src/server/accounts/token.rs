@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::base::Result;
 use crate::base::secret::Secret;
-use crate::base::{Error, Kind, Result};
+use crate::sys::random;
 
 /// What every token begins with.
 pub(crate) const PREFIX: &str = "sky_";
@@ -15,7 +16,7 @@ pub(crate) type Hash = [u8; 32];
 
 /// Makes the text of a token: 256 random bits.
 pub(crate) fn generate() -> Result<Secret> {
-    let bytes: [u8; 32] = random()?;
+    let bytes: [u8; 32] = random::bytes()?;
     Ok(Secret::new(format!(
         "{PREFIX}{}",
         URL_SAFE_NO_PAD.encode(bytes)
@@ -24,20 +25,12 @@ pub(crate) fn generate() -> Result<Secret> {
 
 /// Makes a random id of `2 * N` hexadecimal digits.
 pub(crate) fn random_hex<const N: usize>() -> Result<String> {
-    Ok(hex::encode(random::<N>()?))
+    Ok(hex::encode(random::bytes::<N>()?))
 }
 
 /// Hashes a text. Tokens have enough bits of their own: neither salt nor stretching adds anything.
 pub(crate) fn hash(text: &str) -> Hash {
     Sha256::digest(text.as_bytes()).into()
-}
-
-/// Random bytes of the operating system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0_u8; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| Error::new(Kind::Internal, format!("failed to get random bytes: {e}")))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
