@@ -1,5 +1,7 @@
 //! Several people on one server: whose things are seen, and who may do what.
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -216,6 +218,35 @@ fn a_token_works_until_it_is_revoked() {
         .sky(&["status"])
         .expect_code(1)
         .shows("sky api login");
+}
+
+#[test]
+fn a_log_in_with_a_browser_lasts_until_logout() {
+    let team = Team::start();
+    team.user("ann", "user");
+    let world = World::new();
+    let mut child = world.spawn(&["api", "login", "-e", &team.url(), "--no-browser"]);
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let page = lines
+        .find_map(|line| {
+            let line = line.ok()?;
+            line.contains("code_challenge=").then_some(line)
+        })
+        .expect("the address of the page");
+    let (_, challenge) = page.trim().split_once("code_challenge=").expect("a code");
+    let body = json!({ "code_challenge": challenge }).to_string();
+    let ann = basic("ann", "pw-ann-pw");
+    let reply = team.call("POST", "/api/v1/auth/authorize", Some(&ann), &body);
+    assert_eq!(reply.status, 200, "{reply:?}");
+    world.finish(child).ok().shows("Logged into").shows("ann");
+    world.sky(&["api", "info"]).ok().shows("ann");
+    world.sky(&["status"]).ok();
+    let file = world.home().join(".sky/cookies.txt");
+    let mode = std::fs::metadata(&file).expect("kept").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    world.sky(&["api", "logout"]).ok();
+    let kept = std::fs::read_to_string(&file).expect("text");
+    assert!(!kept.contains("sky_session"), "{kept}");
 }
 
 #[test]
