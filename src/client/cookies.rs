@@ -170,7 +170,7 @@ fn merge(text: &str, server: &Server<'_>, cookies: &BTreeMap<String, String>, no
     for (name, value) in cookies {
         let (host, end) = (server.host, now + LIFE_SECONDS);
         // Writing to a string cannot fail.
-        writeln!(merged, ".{host}\tTRUE\t/\t{secure}\t{end}\t{name}\t{value}").unwrap_or_default();
+        writeln!(merged, ".{host}\tTRUE\t\t{secure}\t{end}\t{name}\t{value}").unwrap_or_default();
     }
     merged
 }
@@ -193,7 +193,7 @@ mod tests {
         let text = merge("", &server("sky.example", true), &cookies, 1000);
         assert_eq!(
             text,
-            "# Netscape HTTP Cookie File\n.sky.example\tTRUE\t/\tTRUE\t605800\t_oauth2_proxy\tabc=\n"
+            "# Netscape HTTP Cookie File\n.sky.example\tTRUE\t\tTRUE\t605800\t_oauth2_proxy\tabc=\n"
         );
         let picked = |host, secure, now| pick(&text, &server(host, secure), now);
         assert_eq!(picked("sky.example", true, 1000), "_oauth2_proxy=abc=");

@@ -339,10 +339,11 @@ pub(crate) fn check(health: &Health, target: &Target) -> Result<()> {
         Some(version) => Err(Error::new(
             Kind::VersionMismatch,
             format!(
-                "the server at {} is too old: it speaks API version {version}, and this program needs {MIN_API_VERSION} or newer; upgrade the server",
+                "the server at {} is too old: it speaks API version {version}, this program needs {MIN_API_VERSION} or newer",
                 target.url
             ),
-        )),
+        )
+        .hint("upgrade the server")),
         None => Err(Error::new(
             Kind::VersionMismatch,
             format!(

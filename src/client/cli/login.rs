@@ -135,7 +135,7 @@ async fn obtain(
             ui.err("");
             target.cookies = Some(cookies);
         }
-        line = ui.ask_secret("Waiting for the browser; or a token: ") => {
+        line = ui.ask_secret("Waiting for the browser. Or paste a token. Token: ") => {
             target.token = Some(typed_token(line?, target)?);
         }
     }

@@ -26,6 +26,7 @@ fn a_server_that_is_too_old_is_refused() {
     for command in [
         &["status"][..],
         &["launch", "-y", "true"],
+        &["api", "info"],
         &["api", "login", "-e", &url],
     ] {
         let ran = world.sky(command).expect_code(1);
