@@ -134,7 +134,6 @@ impl Fake {
     }
 
     /// Lets something happen to a machine from outside.
-    #[expect(dead_code, reason = "for the tests of the reconciler")]
     pub(crate) fn strike(&self, set: &str, rank: u32, seen: Observed) {
         let mut world = self.world();
         let key = world

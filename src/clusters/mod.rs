@@ -14,6 +14,7 @@ mod logs;
 mod names;
 mod places;
 mod provision;
+mod reconcile;
 mod record;
 mod refresh;
 mod refusals;
@@ -27,8 +28,10 @@ mod watch;
 mod wire;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,15 +44,22 @@ use crate::store::Db;
 
 pub(crate) use provision::{Choice, Patience, Placed};
 pub(crate) use record::{Buried, Cluster, Owner};
+pub(crate) use refresh::Looked;
 pub(crate) use refusals::may_change;
 pub(crate) use state::{Event, State};
 pub(crate) use sync::Shipment;
 pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};
 
-/// What to do when a cluster has been idle for as long as its owner said.
-pub(crate) trait OnIdle: Send + Sync {
-    /// Asks for the cluster to be stopped or removed, as the owner's request.
+/// What clusters ask of whoever runs requests.
+pub(crate) trait Desk: Send + Sync {
+    /// Asks for the cluster to be stopped or removed, as the owner's request: it was idle for as long as set.
     fn idle(&self, cluster: Cluster, setting: AutostopSetting) -> BoxFuture<'_, ()>;
+
+    /// Whether a request works on a cluster, or will.
+    fn is_busy(&self, name: ClusterName) -> BoxFuture<'_, bool>;
+
+    /// Hears that a cluster is gone though nobody asked for that: what ran on it must be run elsewhere.
+    fn lost(&self, cluster: Cluster, reason: String) -> BoxFuture<'_, ()>;
 }
 
 /// All clusters of this server. Cheap to clone.
@@ -71,8 +81,10 @@ struct Inner {
     logs: job_log::Hubs,
     /// Who watches the nodes of UP clusters.
     watchers: watch::Watchers,
-    /// What to do with idle clusters.
-    on_idle: OnceLock<Arc<dyn OnIdle>>,
+    /// Whoever runs requests.
+    desk: OnceLock<Arc<dyn Desk>>,
+    /// Fires when a cluster has changed.
+    changed: Notify,
     /// Fires when the server stops.
     stop: CancellationToken,
     /// The tasks of this part.
@@ -89,18 +101,23 @@ impl Clusters {
                 agents: agents::Pool::default(),
                 logs: job_log::Hubs::default(),
                 watchers: watch::Watchers::default(),
-                on_idle: OnceLock::new(),
+                desk: OnceLock::new(),
+                changed: Notify::new(),
                 stop,
                 tasks: TaskTracker::new(),
             }),
         }
     }
 
-    /// Begins to watch the clusters that are up. Call once, when requests can be taken.
-    pub(crate) async fn start(&self, on_idle: Arc<dyn OnIdle>) -> Result<()> {
-        drop(self.inner.on_idle.set(on_idle));
+    /// Begins to watch the clusters that are up, and to look after the others so often (never, if `every` is absent). Call
+    /// once, when requests can be taken.
+    pub(crate) async fn start(&self, desk: Arc<dyn Desk>, every: Option<Duration>) -> Result<()> {
+        drop(self.inner.desk.set(desk));
         for cluster in self.list().await? {
             self.watch(&cluster);
+        }
+        if let Some(every) = every {
+            self.inner.tasks.spawn(self.clone().reconcile(every));
         }
         Ok(())
     }
@@ -136,6 +153,25 @@ impl Clusters {
             Kind::ClusterNotFound,
             format!("cluster `{name}` does not exist"),
         );
+        let wanted = name.clone();
+        let last = self
+            .inner
+            .db
+            .read(move |tx| store::last_buried(tx, &wanted));
+        if let Ok(Some(Buried {
+            removed_at,
+            reason: Some(reason),
+            ..
+        })) = last.await
+        {
+            let at = removed_at.timestamp().strftime("%Y-%m-%d %H:%M:%S UTC");
+            return error
+                .caused_by(&Error::new(
+                    Kind::ClusterNotFound,
+                    format!("since {at}: {reason}"),
+                ))
+                .hint("see what there is: sky status");
+        }
         let similar = self
             .list()
             .await
@@ -190,6 +226,7 @@ impl Clusters {
             })
             .await?;
         self.watch(&changed);
+        self.inner.changed.notify_one();
         Ok(changed)
     }
 

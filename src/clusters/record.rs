@@ -44,6 +44,9 @@ pub(crate) struct Cluster {
     /// Set while its launch waits for a time at which it tries again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) waits: Option<Waits>,
+    /// Why its removal does not come to an end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stuck: Option<String>,
     /// The machines that were made, by rank.
     pub(crate) instances: Vec<Instance>,
     /// The autostop setting.
@@ -130,6 +133,9 @@ pub(crate) struct Buried {
     pub(crate) cluster: Cluster,
     /// When it was removed.
     pub(crate) removed_at: Moment,
+    /// Why, when nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 impl Cluster {
@@ -154,6 +160,7 @@ impl Cluster {
             tries: 0,
             remnants: Vec::new(),
             waits: None,
+            stuck: None,
             instances: Vec::new(),
             autostop: None,
             launched_at: now,

@@ -64,16 +64,37 @@ pub(super) fn put(tx: &mut WriteTx<'_>, cluster: &Cluster) -> Result<()> {
     tx.put(&CLUSTERS, cluster.name.as_str().as_bytes(), cluster)
 }
 
-/// Removes a cluster.
-pub(super) fn remove(tx: &mut WriteTx<'_>, name: &ClusterName) -> Result<()> {
-    tx.delete(&CLUSTERS, name.as_str().as_bytes()).map(drop)
+/// Removes a cluster and stores what it was.
+pub(super) fn retire(
+    tx: &mut WriteTx<'_>,
+    mut cluster: Cluster,
+    now: Moment,
+    reason: Option<String>,
+) -> Result<()> {
+    cluster.close_usage(now);
+    tx.delete(&CLUSTERS, cluster.name.as_str().as_bytes())?;
+    let mut key = now.micros().to_be_bytes().to_vec();
+    key.extend_from_slice(cluster.hash.as_bytes());
+    let buried = Buried {
+        cluster,
+        removed_at: now,
+        reason,
+    };
+    tx.put(&BURIED, &key, &buried)
 }
 
-/// Stores what a cluster was.
-pub(super) fn bury(tx: &mut WriteTx<'_>, buried: &Buried) -> Result<()> {
-    let mut key = buried.removed_at.micros().to_be_bytes().to_vec();
-    key.extend_from_slice(buried.cluster.hash.as_bytes());
-    tx.put(&BURIED, &key, buried)
+/// Returns what was the last cluster of a name.
+pub(super) fn last_buried(tx: &ReadTx, name: &ClusterName) -> Result<Option<Buried>> {
+    let mut found = None;
+    tx.walk(&BURIED, &Span::all(), Walk::Down, |_, buried| {
+        Ok(if buried.cluster.name == *name {
+            found = Some(buried);
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    Ok(found)
 }
 
 /// Returns what clusters were, newest first.

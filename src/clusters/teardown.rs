@@ -1,6 +1,6 @@
 //! Stopping and removing clusters.
 
-use super::{Buried, Cluster, Clusters, Event, State, store};
+use super::{Cluster, Clusters, Event, State, store};
 use crate::base::clock::Moment;
 use crate::base::{Kind, Result};
 use crate::clouds::CloudResult;
@@ -66,17 +66,8 @@ impl Clusters {
             .inner
             .db
             .write(move |tx| {
-                let mut cluster = store::get_same(tx, &name, &hash)?;
-                let removed_at = Moment::now();
-                cluster.close_usage(removed_at);
-                store::remove(tx, &name)?;
-                store::bury(
-                    tx,
-                    &Buried {
-                        cluster,
-                        removed_at,
-                    },
-                )
+                let cluster = store::get_same(tx, &name, &hash)?;
+                store::retire(tx, cluster, Moment::now(), None)
             })
             .await;
         self.unwatch(&cluster.hash);

@@ -19,6 +19,8 @@ use crate::base::{Kind, Result};
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// After so many failures in a row the cloud is asked.
+const FAILURES_UNTIL_LOOK: u32 = 2;
 /// After so many failures in a row the record says that the cluster is not healthy.
 const FAILURES_UNTIL_UNHEALTHY: u32 = 3;
 
@@ -43,7 +45,7 @@ impl Clusters {
             }
         }
         // Before `start` nobody could be told of an idle cluster.
-        if self.inner.on_idle.get().is_none() {
+        if self.inner.desk.get().is_none() {
             return;
         }
         let token = {
@@ -119,6 +121,9 @@ impl Watcher {
             };
             failures += 1;
             tracing::info!(cluster = %self.cluster.name, node = %self.rank, failures, error = %error.one_line(), "lost the agent");
+            if failures == FAILURES_UNTIL_LOOK {
+                self.look().await;
+            }
             if failures == FAILURES_UNTIL_UNHEALTHY {
                 let reason = format!(
                     "the agent of node {} does not answer: {}",
@@ -141,6 +146,19 @@ impl Watcher {
         }
     }
 
+    /// Asks the cloud whether the machine is there: nobody waits for the next round to hear that it is not.
+    async fn look(&self) {
+        let looked = match self.clusters.get(&self.cluster.name).await {
+            Ok(cluster) if cluster.hash == self.cluster.hash => {
+                self.clusters.refresh(cluster).await
+            }
+            Ok(_) | Err(_) => return,
+        };
+        if let Err(error) = looked {
+            tracing::info!(cluster = %self.cluster.name, error = %error.one_line(), "the cloud does not say how the machines are");
+        }
+    }
+
     /// Makes the agent run and listens to it until the stream breaks.
     async fn listen(&self, failures: &mut u32) -> Result<Infallible> {
         let instance = self.cluster.instance(self.rank)?;
@@ -156,9 +174,9 @@ impl Watcher {
             match events.next().await? {
                 AgentEvent::Hello { .. } | AgentEvent::Heartbeat | AgentEvent::Job { .. } => {}
                 AgentEvent::Idle { setting } => {
-                    if let Some(on_idle) = self.clusters.inner.on_idle.get() {
+                    if let Some(desk) = self.clusters.inner.desk.get() {
                         let cluster = self.clusters.get(&self.cluster.name).await?;
-                        on_idle.idle(cluster, setting).await;
+                        desk.idle(cluster, setting).await;
                     }
                 }
             }

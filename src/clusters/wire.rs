@@ -80,6 +80,9 @@ fn last_event(cluster: &Cluster) -> String {
         let why = left.why.as_deref().unwrap_or("it was not tried yet");
         return format!("Machines at {place} are not removed yet: {why}");
     }
+    if let (State::Terminating { .. }, Some(why)) = (&cluster.state, &cluster.stuck) {
+        return format!("Not removed yet: {why}");
+    }
     let Some(past) = cluster.events.last() else {
         return String::new();
     };

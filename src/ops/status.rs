@@ -1,6 +1,6 @@
 //! `sky status`: the clusters, as stored or as they really are.
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use globset::GlobMatcher;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::api::bodies::{Refresh, StatusBody};
 use crate::base::cx::{Cx, Role};
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
-use crate::clusters::{Cluster, State, record};
+use crate::clusters::{Cluster, Looked, State, record};
 
 /// Runs the verb.
 pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
@@ -27,7 +27,7 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
         })
         .collect();
     let may_refresh = cx.caller().role != Role::Viewer;
-    let clusters = try_join_all(wanted.into_iter().map(|cluster| async move {
+    let clusters = join_all(wanted.into_iter().map(|cluster| async move {
         let fresh = match body.refresh {
             Refresh::Force => may_refresh,
             // What stops by itself is heard of through its agent; only trouble needs another look.
@@ -35,12 +35,12 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
             Refresh::None => false,
         };
         if fresh {
-            ops.clusters.refresh(cluster).await
+            look(ops, cx, cluster).await
         } else {
-            Ok(Some(cluster))
+            Some(cluster)
         }
     }))
-    .await?;
+    .await;
     if body.refresh == Refresh::Force && may_refresh {
         show_strays(ops, cx).await?;
     }
@@ -50,6 +50,27 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
         .map(|c| record(c, body.include_handle))
         .collect();
     serde_json::to_value(records).map_err(|e| Error::internal("write cluster records", &e))
+}
+
+/// Looks at a cluster as it really is. What is gone is said; what cannot be looked at is shown as it is stored.
+async fn look(ops: &Ops, cx: &Cx, cluster: Cluster) -> Option<Cluster> {
+    let name = cluster.name.clone();
+    match ops.clusters.refresh(cluster.clone()).await {
+        Ok(Looked::There(cluster)) => Some(*cluster),
+        Ok(Looked::Gone { reason }) => {
+            cx.line(format!("Cluster {name} is gone: {reason}"));
+            None
+        }
+        // Somebody removed it meanwhile.
+        Err(error) if error.kind() == Kind::ClusterNotFound => None,
+        Err(error) => {
+            cx.line(format!(
+                "Cluster {name} cannot be looked at: {}",
+                error.one_line()
+            ));
+            Some(cluster)
+        }
+    }
 }
 
 /// Compiles names and shell patterns.
@@ -71,7 +92,11 @@ fn matchers(names: &[String]) -> Result<Vec<GlobMatcher>> {
 
 /// Names machines that no cluster owns: leftovers that nobody would find otherwise.
 async fn show_strays(ops: &Ops, cx: &Cx) -> Result<()> {
-    for (cloud, name) in ops.clusters.strays().await? {
+    let (strays, failed) = ops.clusters.strays().await?;
+    for error in failed {
+        cx.line(format!("Warning: {}", error.one_line()));
+    }
+    for (cloud, name) in strays {
         cx.line(format!(
             "Machines on {} that belong to no cluster: {name} (remove them: sky down --purge {name})",
             cloud.display_name()

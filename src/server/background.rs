@@ -1,4 +1,4 @@
-//! What the server does by itself: removes old uploads, stops idle clusters. Nothing here wakes an idle server.
+//! What the server does by itself: removes old uploads, stops idle clusters, hears of lost ones. Nothing here wakes an idle server.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::api::agent::AutostopSetting;
 use crate::base::Result;
 use crate::base::clock::Moment;
 use crate::base::cx::{Caller, Role};
-use crate::clusters::{Cluster, OnIdle};
+use crate::base::ids::ClusterName;
+use crate::clusters::{Cluster, Desk};
 use crate::ops::idle_order;
 use crate::requests::{Admission, ListQuery, Requests};
 
@@ -97,13 +98,31 @@ impl Idle {
     }
 }
 
-impl OnIdle for Idle {
+impl Desk for Idle {
     fn idle(&self, cluster: Cluster, setting: AutostopSetting) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if let Err(error) = self.submit(&cluster, &setting).await {
                 // The agent says it again at its next connection.
                 tracing::warn!(cluster = %cluster.name, error = error.one_line(), "an idle cluster cannot be stopped");
             }
+        })
+    }
+
+    fn is_busy(&self, name: ClusterName) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let unfinished = ListQuery {
+                cluster: Some(name),
+                ..ListQuery::default()
+            };
+            // Where nobody can tell, somebody may be at work.
+            let found = self.requests.list(unfinished).await;
+            found.map_or(true, |all| all.iter().any(|r| r.profile.exclusive))
+        })
+    }
+
+    fn lost(&self, cluster: Cluster, reason: String) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tracing::warn!(cluster = %cluster.name, reason, "a cluster was lost");
         })
     }
 }

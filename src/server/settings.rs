@@ -19,6 +19,8 @@ use crate::sys::fs::read_optional;
 use crate::sys::paths::Paths;
 use crate::task::config::{nearest, parse};
 
+/// How often clusters are looked at, unless configured.
+const CLUSTER_REFRESH: Duration = Duration::from_mins(5);
 /// The largest upload, unless configured.
 const UPLOAD_LIMIT: u64 = 10 << 30;
 /// How much larger an upload may be when it is unpacked.
@@ -45,6 +47,8 @@ pub(super) struct Settings {
     pub(super) uploads: Limits,
     /// The most bytes of the log, and of the one before it.
     pub(super) log_bytes: u64,
+    /// How often clusters are looked at that nobody watches; never when absent.
+    pub(super) cluster_refresh: Option<Duration>,
     /// What the operator should know.
     pub(super) notes: Vec<String>,
 }
@@ -99,6 +103,9 @@ impl Settings {
                 Some(bytes) => bytes,
                 None => DEFAULT_LIMIT,
             },
+            cluster_refresh: file
+                .seconds("cluster_refresh_seconds", CLUSTER_REFRESH)
+                .map(|every| Some(every).filter(|every| !every.is_zero()))?,
             notes: file.notes(),
         })
     }
@@ -151,6 +158,16 @@ impl File {
         value
             .map(|v| v.as_u64().ok_or_else(|| wrong(v)))
             .transpose()
+    }
+
+    /// Returns a number of seconds.
+    fn seconds(&self, key: &str, default: Duration) -> Result<Duration> {
+        let Some(value) = self.value(key) else {
+            return Ok(default);
+        };
+        let wanted = "a whole number of seconds (0: never)";
+        let wrong = || self.wrong(&format!("api_server.{key}"), wanted, value);
+        value.as_u64().map(Duration::from_secs).ok_or_else(wrong)
     }
 
     /// Returns a number of hours; a negative one means for ever.
@@ -267,7 +284,7 @@ mod tests {
         let settings = read(
             "allowed_clouds: [AWS, Local]\napi_server:\n  requests_retention_hours: 1.5\n  \
              requests_retention_bytes: 1000\n  max_short_requests: 3\n  max_long_requests: 4\n  \
-             max_pending_requests: 5\n  max_upload_bytes: 6\n  daemon_log_max_bytes: 7\nrbac: {default_role: user}\n",
+             max_pending_requests: 5\n  max_upload_bytes: 6\n  daemon_log_max_bytes: 7\n  cluster_refresh_seconds: 8\nrbac: {default_role: user}\n",
         )
         .expect("valid");
         assert_eq!(settings.allowed_clouds, Some(vec![CloudId::Local]));
@@ -278,6 +295,9 @@ mod tests {
         assert_eq!(lanes, (3, 4, 5));
         assert_eq!(settings.uploads.archive, 6);
         assert_eq!(settings.log_bytes, 7);
+        assert_eq!(settings.cluster_refresh, Some(Duration::from_secs(8)));
+        let never = read("api_server: {cluster_refresh_seconds: 0}").expect("valid");
+        assert_eq!(never.cluster_refresh, None);
         assert_eq!(
             settings.notes,
             ["/s/config.yaml: this release does not obey `rbac`"]

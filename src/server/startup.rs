@@ -113,7 +113,9 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
     let idle = Idle {
         requests: app.requests.clone(),
     };
-    clusters.start(Arc::new(idle)).await?;
+    clusters
+        .start(Arc::new(idle), settings.cluster_refresh)
+        .await?;
     let tasks = TaskTracker::new();
     background::start(&app, &tasks);
     let mut options = serve::Options::default();

@@ -47,10 +47,11 @@ const KNOWN: [&str; 36] = [
 ];
 
 /// Keys that may stand under `api_server`.
-const KNOWN_API_SERVER: [&str; 14] = [
+const KNOWN_API_SERVER: [&str; 15] = [
     "cluster_debug_event_retention_hours",
     "cluster_event_retention_hours",
     "cluster_terminal_event_retention_hours",
+    "cluster_refresh_seconds",
     "daemon_log_max_bytes",
     "endpoint",
     "launch_attempt_retention_hours",

@@ -127,11 +127,17 @@ impl World {
             .await
     }
 
+    /// A cluster that is up, as its record says.
+    pub(super) async fn up(&self, nodes: u32) -> Cluster {
+        let made = self.provision(nodes, Patience::GiveUp).await;
+        let cluster = made.expect("machines");
+        let up = self.clusters.transition(&cluster, Event::AllUp, |_| {});
+        up.await.expect("up")
+    }
+
     /// A cluster that was up, and is stopped.
     pub(super) async fn stopped(&self) -> Cluster {
-        let cluster = self.provision(1, Patience::GiveUp).await.expect("machines");
-        let up = self.clusters.transition(&cluster, Event::AllUp, |_| {});
-        let cluster = up.await.expect("up");
+        let cluster = self.up(1).await;
         self.clusters.stop(&cluster, false).await.expect("stopped")
     }
 

@@ -184,7 +184,15 @@ async fn what_cannot_be_removed_stays_in_the_record_under_its_own_name() {
     assert!(cluster.remnants[0].why.is_some());
     assert_ne!(cluster.remnants[0].set.name, cluster.set.name);
     assert_eq!(world.machines(), 3);
-    assert!(world.clusters.strays().await.expect("readable").is_empty());
+    assert!(
+        world
+            .clusters
+            .strays()
+            .await
+            .expect("readable")
+            .0
+            .is_empty()
+    );
     let cluster = world.clusters.sweep(cluster).await.expect("stored");
     assert!(cluster.remnants.is_empty());
     assert_eq!(world.machines(), 2, "those of the cluster stay");
