@@ -4,6 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod api;
+pub(crate) mod aws;
 pub(crate) mod base;
 pub(crate) mod catalog;
 pub(crate) mod client;

@@ -33,19 +33,11 @@ const fn other(name: &'static str) -> Absent {
     }
 }
 
-/// What machines of a cloud cost is known, making them is not there yet.
-const AWS_HINT: &str =
-    "its prices are known meanwhile: sky gpus list --infra aws, sky catalog show aws";
 /// Any host can be a cluster of its own.
 const HOST_HINT: &str = "run `sky` on that machine itself: there it is infra `local`";
 
 /// All of them, in the order of tables.
 pub(crate) const ABSENT: &[Absent] = &[
-    planned(
-        "aws",
-        "this release does not make machines on AWS yet; credentials do not matter",
-        AWS_HINT,
-    ),
     planned(
         "kubernetes",
         "this release does not drive Kubernetes yet",

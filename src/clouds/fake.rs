@@ -225,7 +225,7 @@ impl Cloud for Fake {
         self.id
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: &Offer) -> Capabilities {
         Capabilities { stop: true }
     }
 

@@ -61,7 +61,7 @@ impl Cloud for Local {
         CloudId::Local
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: &Offer) -> Capabilities {
         Capabilities { stop: true }
     }
 

@@ -5,6 +5,7 @@
 #![warn(clippy::missing_docs_in_private_items)]
 
 mod absent;
+mod aws;
 mod binary;
 mod catalogs;
 mod error;
@@ -32,6 +33,7 @@ use crate::transport::Transport;
 
 pub(crate) use crate::node::Standing;
 pub(crate) use absent::{ABSENT, Absent, absent};
+pub(crate) use aws::Settings as AwsSettings;
 pub(crate) use catalogs::Catalogs;
 pub(crate) use error::{Category, CloudError};
 
@@ -43,17 +45,20 @@ pub(crate) enum CloudId {
     Local,
     /// Hosts of the user's, reached by SSH.
     Ssh,
+    /// Machines of Amazon's.
+    Aws,
 }
 
 impl CloudId {
     /// All of them, in the order of tables.
-    pub(crate) const ALL: &'static [Self] = &[Self::Local, Self::Ssh];
+    pub(crate) const ALL: &'static [Self] = &[Self::Local, Self::Ssh, Self::Aws];
 
     /// Returns the name that users write.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Ssh => "ssh",
+            Self::Aws => "aws",
         }
     }
 
@@ -62,6 +67,7 @@ impl CloudId {
         match self {
             Self::Local => "Local",
             Self::Ssh => "SSH",
+            Self::Aws => "AWS",
         }
     }
 }
@@ -164,8 +170,8 @@ pub(crate) trait Cloud: Send + Sync {
     /// Returns which cloud this is.
     fn id(&self) -> CloudId;
 
-    /// Returns what it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// Returns what it can do with machines of an offer.
+    fn capabilities(&self, offer: &Offer) -> Capabilities;
 
     /// Returns normally when the cloud can be used; else why not and what to do.
     fn check(&self) -> BoxFuture<'_, CloudResult<()>>;
@@ -227,14 +233,24 @@ pub(crate) struct Clouds {
 
 impl Clouds {
     /// Makes them all; new work may use those in `allowed` (everything when absent). What exists goes on.
-    pub(crate) fn new(paths: &Paths, allowed: Option<&[CloudId]>) -> Self {
+    pub(crate) fn new(paths: &Paths, allowed: Option<&[CloudId]>, of_aws: &AwsSettings) -> Self {
         let local: Arc<dyn Cloud> = Arc::new(local::Local::new(paths.local_nodes()));
         let ssh: Arc<dyn Cloud> = Arc::new(ssh::Ssh::new(paths));
+        let catalogs = Catalogs::new(paths);
+        let aws = aws::Aws::new(paths, of_aws.clone(), catalogs.clone());
+        let aws: Arc<dyn Cloud> = Arc::new(aws);
         let is_barred = |id: &CloudId| allowed.is_some_and(|allowed| !allowed.contains(id));
         Self {
-            all: Arc::new([(CloudId::Local, local), (CloudId::Ssh, ssh)].into()),
+            all: Arc::new(
+                [
+                    (CloudId::Local, local),
+                    (CloudId::Ssh, ssh),
+                    (CloudId::Aws, aws),
+                ]
+                .into(),
+            ),
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
-            catalogs: Catalogs::new(paths),
+            catalogs,
         }
     }
 

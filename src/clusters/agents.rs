@@ -23,8 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// One client for each node, by cluster life and rank.
 #[derive(Default)]
 pub(super) struct Pool {
-    /// The clients.
-    clients: Mutex<HashMap<(String, NodeRank), AgentClient>>,
+    /// The clients, each with the machine that it is for: one that was stopped may come back at another address.
+    clients: Mutex<HashMap<(String, NodeRank), (Instance, AgentClient)>>,
 }
 
 impl Pool {
@@ -45,12 +45,15 @@ impl Clusters {
             .clients
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        clients
-            .entry(key)
-            .or_insert_with(|| {
-                AgentClient::new(self.clouds().get(cluster.cloud).transport(instance))
-            })
-            .clone()
+        match clients.get(&key) {
+            Some((known, client)) if known == instance => client.clone(),
+            _ => {
+                let transport = self.clouds().get(cluster.cloud).transport(instance);
+                let client = AgentClient::new(transport);
+                clients.insert(key, (instance.clone(), client.clone()));
+                client
+            }
+        }
     }
 
     /// Returns the client of the head node's agent.

@@ -234,6 +234,11 @@ impl Client {
         })
     }
 
+    /// Returns the `Host` header that calls carry.
+    pub(crate) fn host_header(&self) -> String {
+        self.endpoint.host_header()
+    }
+
     /// Adds a header to every call.
     pub(crate) fn with_header(mut self, name: &'static str, text: &str) -> Result<Self> {
         let (name, mut value) = header(name, text)?;

@@ -15,7 +15,8 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: AutostopBody) -> Result<Value>
     let name: ClusterName = body.cluster_name.parse()?;
     let cluster = ops.clusters.get(&name).await?;
     cluster.require_up()?;
-    if !body.down && !ops.clusters.clouds().get(cluster.cloud).capabilities().stop {
+    let cloud = ops.clusters.clouds().get(cluster.cloud);
+    if !body.down && !cloud.capabilities(&cluster.set.offer).stop {
         return Err(Error::new(
             Kind::NotSupported,
             format!(

@@ -42,6 +42,7 @@ pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan>
     }
     // Whoever gets nothing is told what else there is.
     markets.extend(other_markets(ops, task).await);
+    add_prices(ops, task, &mut markets).await?;
     let shut = shut_markets(ops, task, &markets, Detail::Priced).await?;
     markets.extend(shut);
     crate::optimizer::plan(task, &markets, &blocks).map_err(|error| name_barred(ops, error))
@@ -139,6 +140,19 @@ async fn supplies(cloud: &dyn Cloud, task: &Task) -> CloudResult<Vec<Supply>> {
         });
     }
     Ok(supplies)
+}
+
+/// Adds to clouds that cannot be used what they would give, as far as they have a price list.
+async fn add_prices(ops: &Ops, task: &Task, markets: &mut [Market]) -> Result<()> {
+    for market in markets {
+        if let Standing::Shut { would, .. } = &mut market.state
+            && let Some(table) = ops.clusters.clouds().catalogs().get(&market.cloud).await?
+        {
+            let wishes = &task.resources.alternatives;
+            *would = wishes.iter().map(|wish| table.supply(wish)).collect();
+        }
+    }
+    Ok(())
 }
 
 /// Looks at clouds that cannot be used: those that the task names, or also those whose prices are known.

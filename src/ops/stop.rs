@@ -13,7 +13,7 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StopBody) -> Result<Value> {
     let name: ClusterName = body.cluster_name.parse()?;
     let cluster = ops.clusters.get(&name).await?;
     let cloud = ops.clusters.clouds().get(cluster.cloud);
-    if !cloud.capabilities().stop {
+    if !cloud.capabilities(&cluster.set.offer).stop {
         return Err(Error::new(
             Kind::NotSupported,
             format!(

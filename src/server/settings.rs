@@ -12,7 +12,7 @@ use super::log::DEFAULT_LIMIT;
 use super::uploads::Limits;
 use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
-use crate::clouds::{ABSENT, CloudId, absent};
+use crate::clouds::{ABSENT, AwsSettings, CloudId, absent};
 use crate::requests;
 use crate::sys::env;
 use crate::sys::fs::read_optional;
@@ -41,6 +41,8 @@ const NOT_OBEYED: [&str; 5] = [
 pub(super) struct Settings {
     /// The infra that new work may use; everything when absent.
     pub(super) allowed_clouds: Option<Vec<CloudId>>,
+    /// How machines of AWS are made.
+    pub(super) aws: AwsSettings,
     /// Lanes and retention.
     pub(super) requests: requests::Options,
     /// How much of an upload is accepted.
@@ -95,6 +97,7 @@ impl Settings {
         }
         Ok(Self {
             allowed_clouds: file.allowed_clouds()?,
+            aws: AwsSettings::read(file.map.get("aws"), &origin.display().to_string())?,
             requests,
             uploads: limits(file.bytes("max_upload_bytes")?.unwrap_or(UPLOAD_LIMIT)),
             log_bytes: match file.bytes("daemon_log_max_bytes")? {
@@ -287,7 +290,8 @@ mod tests {
              max_pending_requests: 5\n  max_upload_bytes: 6\n  daemon_log_max_bytes: 7\n  cluster_refresh_seconds: 8\nrbac: {default_role: user}\n",
         )
         .expect("valid");
-        assert_eq!(settings.allowed_clouds, Some(vec![CloudId::Local]));
+        let allowed = Some(vec![CloudId::Aws, CloudId::Local]);
+        assert_eq!(settings.allowed_clouds, allowed);
         let requests = settings.requests;
         assert_eq!(requests.retention.age, Duration::from_secs(5400));
         assert_eq!(requests.retention.log_bytes, 1000);

@@ -89,7 +89,7 @@ pub(crate) async fn start(args: &Args) -> Result<Running> {
         mut notes,
     } = endpoints::open(args, &socket).await?;
     notes.extend(settings.notes.iter().cloned());
-    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref());
+    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref(), &settings.aws);
     let clusters = Clusters::new(db.clone(), clouds, stop.clone());
     let parts = Opening {
         paths: &paths,
@@ -197,7 +197,7 @@ pub(super) async fn testing_app(state: &std::path::Path, own: Caller) -> Result<
     let paths = Paths::of_user(Some(state));
     let db = Db::open(&paths.store(), store::Options::default())?;
     let settings = Settings::load(&paths)?;
-    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref());
+    let clouds = Clouds::new(&paths, settings.allowed_clouds.as_deref(), &settings.aws);
     let clusters = Clusters::new(db.clone(), clouds, CancellationToken::new());
     let parts = Opening {
         paths: &paths,

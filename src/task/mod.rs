@@ -33,19 +33,18 @@ mod tests;
 mod wire_tests;
 
 pub(crate) use accelerator::{Accelerator, close_names as close_accelerators};
-pub(crate) use amount::{Amount, LocalDisk};
+pub(crate) use amount::{Amount, LocalDisk, PortRange};
 pub(crate) use infra::{CLOUDS, Infra};
 pub(crate) use model::{Dag, GIT_SSH_KEY, GIT_TOKEN, MountSource, Task, Workdir};
 pub(crate) use overrides::{Overrides, Secretive, Setting};
 pub(crate) use read::{Entry, classify, parse};
-pub(crate) use resources::{AutostopSpec, Order, Shape};
+pub(crate) use resources::{AutostopSpec, ImageId, Order, Shape};
 pub(crate) use validate::validate;
 
 pub(crate) use wire::{to_display, to_wire};
 pub(crate) use yaml::{MAX_BYTES, text_of_bytes};
 #[cfg(test)]
 pub(crate) use {
-    amount::PortRange,
     model::{Execution, Group},
-    resources::{ImageId, ResourcesSpec},
+    resources::ResourcesSpec,
 };

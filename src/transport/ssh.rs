@@ -67,6 +67,19 @@ fn ssh() -> Command {
     ssh
 }
 
+/// Starts a command line of the system's ssh that reads no configuration.
+fn ssh_to_ours(ours: &Ours) -> Command {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "none", "-o", "GlobalKnownHostsFile=/dev/null", "-o"])
+        .arg(format!("UserKnownHostsFile={}", ours.known_hosts.display()))
+        .arg("-o")
+        .arg(format!("HostKeyAlias={}", ours.alias));
+    if let Some(command) = &ours.proxy_command {
+        ssh.arg("-o").arg(format!("ProxyCommand={command}"));
+    }
+    ssh
+}
+
 /// Returns whether a block of the user's SSH configuration is about this host by name: more than `Host *`.
 pub(crate) async fn is_configured(destination: &str) -> Result<bool> {
     let asked = ssh()
@@ -85,6 +98,30 @@ pub(crate) async fn is_configured(destination: &str) -> Result<bool> {
         .any(|(_, pattern)| pattern.trim() != "*"))
 }
 
+/// Makes a key without a passphrase: the private part in `path`, the public one beside it.
+pub(crate) async fn make_key(path: &Path) -> Result<()> {
+    let mut program = Command::new("ssh-keygen");
+    program
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "sky", "-f"])
+        .arg(path)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(HANDSHAKE, program.output())
+        .await
+        .map_err(|_| Error::new(Kind::Timeout, "`ssh-keygen` did not end"))?
+        .map_err(|e| {
+            Error::new(Kind::Internal, "cannot start `ssh-keygen`")
+                .caused_by(&e)
+                .hint("install the OpenSSH client")
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    let what = format!("`ssh-keygen` failed: {}", told.trim());
+    Err(Error::new(Kind::Internal, what))
+}
+
 /// Says that there is no `ssh` to start.
 fn no_ssh(e: &std::io::Error) -> Error {
     let error = Error::new(Kind::Unreachable, "cannot start `ssh`").caused_by(e);
@@ -94,11 +131,24 @@ fn no_ssh(e: &std::io::Error) -> Error {
     }
 }
 
+/// A host that a cloud made for us: nothing of the user's own configuration holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ours {
+    /// The name under which its key is remembered, whatever its address is.
+    pub(crate) alias: String,
+    /// Where keys of such hosts are remembered.
+    pub(crate) known_hosts: PathBuf,
+    /// A command that reaches it, as OpenSSH's `ProxyCommand`.
+    pub(crate) proxy_command: Option<String>,
+}
+
 /// The way to a host. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Ssh {
     /// The host.
     host: Host,
+    /// What is special about a host that a cloud made for us.
+    ours: Option<Ours>,
     /// Where the sockets of shared connections lie; none when the path would be too long for a socket.
     control: Option<PathBuf>,
 }
@@ -120,8 +170,38 @@ impl Ssh {
         let fits = control.as_os_str().len() + 1 + CONTROL_HASH <= LONGEST_CONTROL;
         Self {
             host,
+            ours: None,
             control: fits.then(|| control.join("%C")),
         }
+    }
+
+    /// Names the way to a host that a cloud made for us. Its connections are its own: another host may get its address later.
+    pub(crate) fn to_ours(host: Host, ours: Ours, control: &Path) -> Self {
+        let fits = control.as_os_str().len() + 1 + ours.alias.len() <= LONGEST_CONTROL;
+        let control = fits.then(|| control.join(&ours.alias));
+        Self {
+            host,
+            ours: Some(ours),
+            control,
+        }
+    }
+
+    /// Ends the connection that is shared, if there is one: the host is about to go.
+    pub(crate) async fn close(&self) {
+        let Some(path) = self.control.as_ref().filter(|path| path.exists()) else {
+            return;
+        };
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-O", "exit", "-o"])
+            .arg(format!("ControlPath={}", path.display()))
+            .arg("--")
+            .arg(&self.host.destination)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        // The connection may be gone already, which is what is wanted.
+        drop(timeout(HANDSHAKE, ssh.status()).await);
     }
 
     /// Returns the host's name.
@@ -131,7 +211,7 @@ impl Ssh {
 
     /// Prepares a command on the host.
     fn command(&self, remote: &str) -> Command {
-        let mut ssh = ssh();
+        let mut ssh = self.ours.as_ref().map_or_else(ssh, ssh_to_ours);
         ssh.args(["-T", "-x", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]);
         ssh.args([
             "-o",
@@ -269,8 +349,14 @@ impl Ssh {
             } else {
                 Kind::Unreachable
             };
-        Error::new(kind, format!("cannot reach host `{host}`: {last}"))
-            .hint(format!("see whether this works: ssh {host} true"))
+        let error = Error::new(kind, format!("cannot reach host `{host}`: {last}"));
+        match (&self.ours, &self.host.user, &self.host.identity) {
+            (Some(_), Some(user), Some(key)) => error.hint(format!(
+                "see whether this works: ssh -i {} {user}@{host} true",
+                key.display()
+            )),
+            _ => error.hint(format!("see whether this works: ssh {host} true")),
+        }
     }
 }
 

@@ -172,7 +172,7 @@ fn a_plan_says_what_was_ruled_out() {
         .ok()
         .shows("Considered resources (1 node):")
         .shows("Ruled out:\n")
-        .shows("AWS is not enabled: this release does not make machines on AWS yet")
+        .shows("AWS is not enabled: there are no AWS credentials")
         .shows("Dryrun finished.");
     world
         .sky(&["launch", "--dryrun", "--gpus", "A10G:1", "true"])
@@ -199,7 +199,7 @@ fn a_plan_says_what_was_ruled_out() {
         .sky(&["check", "-v"])
         .ok()
         .shows("Vast: disabled")
-        .shows("sky gpus list --infra aws");
+        .shows("store some: aws configure");
     world
         .sky(&["check", "k8s"])
         .ok()

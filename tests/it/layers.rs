@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("api", &[]),
     ("http", &["api", "sys"]),
+    ("aws", &["http", "sys"]),
     ("task", &["api"]),
     ("catalog", &["task", "api"]),
     ("optimizer", &["catalog", "task", "api"]),
@@ -19,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node", &["transport", "api", "sys"]),
     (
         "clouds",
-        &["node", "transport", "catalog", "task", "api", "sys"],
+        &["aws", "node", "transport", "catalog", "task", "api", "sys"],
     ),
     (
         "clusters",
@@ -67,7 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent", &["store", "transport", "http", "api", "sys"]),
-    ("client", &["catalog", "task", "http", "api", "sys"]),
+    ("client", &["aws", "catalog", "task", "http", "api", "sys"]),
     ("lib", &["agent", "client", "node", "server"]),
 ];
 

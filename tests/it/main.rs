@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod aws;
 mod bad_input;
 mod burst;
 mod cancel;

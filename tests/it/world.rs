@@ -161,6 +161,8 @@ impl World {
                 "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             )
             .env("LANG", "C.UTF-8")
+            // Where the tests run on a machine of EC2, its role is none of their business.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("SKYPILOT_API_SERVER_LOCAL_PORT", self.port.to_string())
             .envs(&self.envs)
             .current_dir(self.cwd())

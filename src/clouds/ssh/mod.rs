@@ -382,7 +382,7 @@ impl Cloud for Ssh {
         CloudId::Ssh
     }
 
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: &Offer) -> Capabilities {
         Capabilities { stop: true }
     }
 

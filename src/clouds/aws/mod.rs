@@ -1,0 +1,445 @@
+//! AWS as a cloud: EC2 machines through EC2's own API, reached by SSH like any other host.
+//!
+//! ```text
+//!  offers (price list) ─► make: tags, token, zones ─► reach: SSH, our file, `sky __node` ─► agent
+//!                           │ network, image, keep          (as on hosts of the user's own)
+//!                           └ ec2 ─► crate::aws
+//! ```
+//!
+//! What exists is known by its tags; what this server made carries its id. `docs/aws.md` says what is made and tagged.
+
+mod ec2;
+mod fault;
+mod image;
+mod keep;
+mod make;
+mod network;
+mod reach;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::binary::Binary;
+use super::host::Host;
+use super::{
+    Capabilities, Catalogs, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet,
+    Observed, Standing,
+};
+use crate::api::agent::PeerAddress;
+use crate::aws::{Aws as Caller, Params, Service};
+use crate::base::ids::NodeRank;
+use crate::base::{Error, Kind, Result};
+use crate::catalog::{Offer, Supply};
+use crate::node::protocol::{Ask, NodeName};
+use crate::sys::paths::Paths;
+use crate::task::Shape;
+use crate::transport::{ByteStream, Transport};
+
+pub(crate) use settings::Settings;
+
+use ec2::{ALIVE, Ec2, Machine};
+use keep::Keep;
+use make::{Maker, find, ids, wait_for};
+use reach::{Name, Reach, make_node, node};
+
+/// The tag with the name of the set.
+const SET_TAG: &str = "sky-set";
+/// The tag with the rank.
+const RANK_TAG: &str = "sky-rank";
+/// The tag with the server that made it.
+const SERVER_TAG: &str = "sky-server";
+/// The tag with the name of who logs in.
+const USER_TAG: &str = "sky-login";
+/// How long a machine may take to start an agent.
+const START: Duration = Duration::from_secs(60);
+
+/// The cloud. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Aws {
+    /// Who calls.
+    caller: Caller,
+    /// What the operator chose.
+    settings: Arc<Settings>,
+    /// What is kept here.
+    keep: Keep,
+    /// The ways to machines.
+    reach: Reach,
+    /// What machines cost.
+    catalogs: Catalogs,
+}
+
+/// Answer of `GetCallerIdentity`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Identity {
+    /// The result.
+    get_caller_identity_result: Account,
+}
+
+/// Who one is.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Account {
+    /// The account's number.
+    account: String,
+}
+
+impl Aws {
+    /// Makes the cloud; nothing is read or connected yet.
+    pub(super) fn new(paths: &Paths, settings: Settings, catalogs: Catalogs) -> Self {
+        let keep = Keep::new(paths.state());
+        Self {
+            caller: Caller::new(paths.home()),
+            settings: Arc::new(settings),
+            reach: Reach {
+                keep: keep.clone(),
+                control: paths.state().join("ssh"),
+                binary: Binary::new(paths.state()),
+            },
+            keep,
+            catalogs,
+        }
+    }
+
+    /// Returns EC2 in a region.
+    fn ec2(&self, region: &str) -> Ec2 {
+        Ec2 {
+            aws: self.caller.clone(),
+            region: region.to_owned(),
+        }
+    }
+
+    /// Returns EC2 in the region of a set.
+    fn ec2_of(&self, set: &NodeSet) -> CloudResult<Ec2> {
+        match &set.offer.region {
+            Some(region) => Ok(self.ec2(region)),
+            None => Err(CloudError::new(
+                Category::Fatal,
+                Error::new(Kind::Internal, "a machine of AWS has a region"),
+            )),
+        }
+    }
+
+    /// Makes or finds the machines of a set, and a node on each.
+    async fn make(&self, set: &NodeSet) -> CloudResult<Vec<Instance>> {
+        let maker = Maker {
+            ec2: self.ec2_of(set)?,
+            settings: &self.settings,
+            keep: &self.keep,
+            server: self.keep.server()?,
+            set,
+        };
+        // The intent first: what is made after this line is found again, whatever happens.
+        self.keep.note_region(&maker.ec2.region)?;
+        let (machines, user) = maker.run().await?;
+        let settled = machines
+            .into_iter()
+            .map(|(rank, machine)| self.settle(set, rank, machine, &user));
+        join_all(settled).await.into_iter().collect()
+    }
+
+    /// Makes the node on a machine that runs.
+    async fn settle(
+        &self,
+        set: &NodeSet,
+        rank: NodeRank,
+        machine: Machine,
+        user: &str,
+    ) -> CloudResult<Instance> {
+        let name = Name {
+            region: set.offer.region.clone().unwrap_or_default(),
+            id: machine.instance_id,
+            set: set.name.clone(),
+            user: user.to_owned(),
+        };
+        let internal_ip = machine.private_ip_address.unwrap_or_default();
+        let external_ip = machine.ip_address;
+        let outside = external_ip.as_ref().filter(|_| !self.settings.internal);
+        let address = outside.unwrap_or(&internal_ip);
+        let host = self.reach.host(&self.settings, &name, address)?;
+        let made = make_node(&host, node(&set.name, rank), set.count > 1)
+            .await
+            .map_err(|e| e.context(format!("machine {} cannot be used", name.id)))?;
+        Ok(Instance {
+            rank,
+            id: name.text(),
+            agent: match made.network {
+                Some(network) => PeerAddress::Tcp {
+                    address: format!("{internal_ip}:{}", network.port),
+                    token: network.token,
+                },
+                None => PeerAddress::Unix { path: made.socket },
+            },
+            internal_ip,
+            external_ip,
+        })
+    }
+
+    /// Removes the machines of a set in a region, and the group that opened their ports.
+    async fn remove(&self, ec2: &Ec2, set: &str) -> CloudResult<()> {
+        let server = self.keep.server()?;
+        let machines = ids(find(ec2, &server, set).await?.values());
+        ec2.each("TerminateInstances", &machines).await?;
+        let groups = network::port_groups(ec2, set).await?;
+        // From here on they cost nothing and come back never; only a group waits for their end.
+        let settled: &[&str] = if groups.is_empty() {
+            &["shutting-down", "terminated"]
+        } else {
+            &["terminated"]
+        };
+        wait_for(ec2, &machines, settled).await?;
+        for group in groups {
+            network::remove_group(ec2, &group).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists the sets that this server has in a region.
+    async fn sets_in(&self, region: &str) -> CloudResult<Vec<String>> {
+        let server = self.keep.server()?;
+        let params = Params::new()
+            .filter(&format!("tag:{SERVER_TAG}"), [server])
+            .filter("instance-state-name", ALIVE);
+        let machines = self.ec2(region).machines(params).await?;
+        Ok(machines
+            .iter()
+            .filter_map(|machine| machine.tag(SET_TAG).map(str::to_owned))
+            .collect())
+    }
+
+    /// Ends the connections to the machines of a set.
+    async fn disconnect(&self, set: &NodeSet, machines: &[&Machine]) {
+        let region = set.offer.region.clone().unwrap_or_default();
+        for machine in machines {
+            let name = Name {
+                region: region.clone(),
+                id: machine.instance_id.clone(),
+                set: set.name.clone(),
+                user: String::new(),
+            };
+            if let Ok(host) = self.reach.host(&self.settings, &name, "-") {
+                host.ssh.close().await;
+            }
+        }
+    }
+}
+
+/// Returns why a machine is not on, where AWS says it.
+fn why(machine: &Machine) -> Option<String> {
+    if matches!(machine.state(), "pending" | "running") {
+        return None;
+    }
+    let reason = machine.state_reason.as_ref()?;
+    Some(match reason.code.as_str() {
+        "Server.SpotInstanceTermination" | "Server.SpotInstanceShutdown" => {
+            "AWS took its spot capacity back".to_owned()
+        }
+        "Client.UserInitiatedShutdown" => "somebody stopped or removed it through AWS".to_owned(),
+        "Client.InstanceInitiatedShutdown" => "it switched itself off".to_owned(),
+        _ if reason.message.is_empty() => return None,
+        _ => reason.message.clone(),
+    })
+}
+
+/// Keeps the offers whose machines this program's file runs on.
+fn runnable(supply: Supply) -> CloudResult<Supply> {
+    let ours = |arch: &str| match arch {
+        "arm64" => "aarch64",
+        other => other,
+    } == std::env::consts::ARCH;
+    if supply.offers.is_empty() {
+        return Ok(supply);
+    }
+    let offers = supply.offers.into_iter();
+    let offers: Vec<Offer> = offers
+        .filter(|offer| offer.arch.as_deref().is_none_or(ours))
+        .collect();
+    if offers.is_empty() {
+        let what = format!(
+            "the machine types that fit are not `{}`, for which this API server's program is built",
+            std::env::consts::ARCH
+        );
+        let error = Error::new(Kind::NotSupported, what);
+        return Err(CloudError::new(
+            Category::Configuration,
+            error.hint("name a machine type of that kind"),
+        ));
+    }
+    Ok(Supply { offers, ..supply })
+}
+
+impl Cloud for Aws {
+    fn id(&self) -> CloudId {
+        CloudId::Aws
+    }
+
+    fn capabilities(&self, offer: &Offer) -> Capabilities {
+        // Spot machines are bought once: what is stopped does not come back.
+        Capabilities { stop: !offer.spot }
+    }
+
+    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
+        Box::pin(async move {
+            let region = self.caller.region()?;
+            let found: Identity = self
+                .caller
+                .query(Service::Sts, &region, "GetCallerIdentity", &Params::new())
+                .await?;
+            let account = found.get_caller_identity_result.account;
+            tracing::info!(account, region, "AWS can be used");
+            Ok(())
+        })
+    }
+
+    fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {
+        Box::pin(async move {
+            self.caller.credentials().await?;
+            let table = self.catalogs.get(CloudId::Aws.as_str()).await?;
+            runnable(table.map_or_else(Supply::default, |table| table.supply(wish)))
+        })
+    }
+
+    fn zones<'a>(&'a self, offer: &'a Offer) -> BoxFuture<'a, CloudResult<Vec<String>>> {
+        Box::pin(async move {
+            let (Some(region), Some(name)) = (&offer.region, &offer.instance_type) else {
+                return Ok(Vec::new());
+            };
+            Ok(self.ec2(region).zones(name).await?)
+        })
+    }
+
+    fn accelerators(&self) -> BoxFuture<'_, CloudResult<BTreeMap<String, Vec<f64>>>> {
+        // What is sold is in the price list, for whoever asks.
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+
+    fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>> {
+        Box::pin(self.make(set))
+    }
+
+    fn bootstrap<'a>(
+        &'a self,
+        set: &'a NodeSet,
+        instance: &'a Instance,
+    ) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            let ask = Ask::Start {
+                node: node(&set.name, instance.rank),
+            };
+            let host = self.reach.host_of(&self.settings, instance)?;
+            host.ask::<Value>(&ask, START).await?;
+            Ok(())
+        })
+    }
+
+    fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            let ec2 = self.ec2_of(set)?;
+            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
+            let on: Vec<&Machine> = found
+                .values()
+                .filter(|m| matches!(m.state(), "running" | "pending"))
+                .collect();
+            self.disconnect(set, &on).await;
+            let on = ids(on);
+            ec2.each("StopInstances", &on).await?;
+            wait_for(&ec2, &ids(found.values()), &["stopped", "terminated"]).await
+        })
+    }
+
+    fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            self.remove(&self.ec2_of(set)?, &set.name).await?;
+            self.keep.forget(&set.name);
+            Ok(())
+        })
+    }
+
+    fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            for region in self.keep.regions()? {
+                self.remove(&self.ec2(&region), name).await?;
+            }
+            self.keep.forget(name);
+            Ok(())
+        })
+    }
+
+    fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
+        Box::pin(async move {
+            let ec2 = self.ec2_of(set)?;
+            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
+            let gone = if found.len() < set.count as usize {
+                make::find_gone(&ec2, &self.keep.server()?, set).await?
+            } else {
+                make::ByRank::new()
+            };
+            let observed = |rank| match found.get(&NodeRank(rank)) {
+                Some(machine) => Observed {
+                    standing: match machine.state() {
+                        "pending" | "running" => Standing::Running,
+                        _ => Standing::Stopped,
+                    },
+                    why: why(machine),
+                },
+                None => Observed {
+                    standing: Standing::Gone,
+                    why: gone.get(&NodeRank(rank)).and_then(why),
+                },
+            };
+            Ok((0..set.count).map(observed).collect())
+        })
+    }
+
+    fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>> {
+        Box::pin(async move {
+            let mut sets = Vec::new();
+            for region in self.keep.regions()? {
+                sets.extend(self.sets_in(&region).await?);
+            }
+            sets.sort();
+            sets.dedup();
+            Ok(sets)
+        })
+    }
+
+    fn transport(&self, instance: &Instance) -> Arc<dyn Transport> {
+        let name = Name::read(&instance.id);
+        Arc::new(Agent {
+            host: self.reach.host_of(&self.settings, instance),
+            node: node(&name.set, instance.rank),
+            id: name.id,
+        })
+    }
+}
+
+/// The agent of a machine.
+struct Agent {
+    /// The way to the machine.
+    host: Result<Host>,
+    /// The node.
+    node: NodeName,
+    /// The machine.
+    id: String,
+}
+
+impl Transport for Agent {
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            match &self.host {
+                Ok(host) => host.open_agent(&self.node).await,
+                Err(error) => Err(error.clone()),
+            }
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent on machine {}", self.id)
+    }
+}

@@ -1,0 +1,236 @@
+//! Clusters on machines of AWS, against the testbed's EC2: real hosts that its API makes.
+
+use serde_json::{Value, json};
+
+use crate::testbed::AwsApi;
+use crate::world::{World, kill, wait_for, wait_until};
+
+/// A world whose AWS is the testbed's.
+fn world() -> (World, AwsApi) {
+    let api = AwsApi::up();
+    (api.point(World::new()), api)
+}
+
+/// The states of the instances that are not gone.
+fn alive(api: &AwsApi) -> Vec<Value> {
+    let mut instances = api.instances();
+    instances.retain(|one| !matches!(one["state"].as_str(), Some("terminated" | "shutting-down")));
+    instances
+}
+
+/// The id of the only instance.
+fn only(api: &AwsApi) -> String {
+    let alive = alive(api);
+    assert_eq!(alive.len(), 1, "{alive:?}");
+    alive[0]["instance"].as_str().expect("an id").to_owned()
+}
+
+/// How often an action was called.
+fn count(api: &AwsApi, action: &str) -> usize {
+    let calls = api.calls();
+    calls.iter().filter(|call| call["action"] == action).count()
+}
+
+/// The arguments of a launch on the smallest machines.
+fn launch<'a>(name: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["launch", "-y", "-c", name, "--infra", "aws/us-east-1"];
+    args.extend(["--cpus", "2"]);
+    args.extend(more);
+    args
+}
+
+#[test]
+fn a_machine_is_a_cluster_from_launch_to_nothing_left() {
+    let (world, api) = world();
+    world.sky(&["check", "aws"]).ok().shows("AWS: enabled");
+    world.file("work/data.txt", "from the work directory\n");
+    let task = world.file(
+        "task.yaml",
+        "resources: {infra: aws/us-east-1, cpus: 2, labels: {team: x}, ports: 8080, disk_size: 50}\nworkdir: work\n\
+         setup: echo setting up\nrun: |\n  cat data.txt\n  echo ip $SKYPILOT_NODE_IPS\n",
+    );
+    let task = task.to_string_lossy().into_owned();
+    world
+        .sky(&["launch", "-y", "-c", "demo", &task])
+        .ok()
+        .shows("m6i.large")
+        .shows("⚙︎ Launching on AWS us-east-1")
+        .shows(") from the work directory")
+        .shows(") ip 10.231.");
+    let id = only(&api);
+    world
+        .sky(&["exec", "demo", "exit 3"])
+        .expect_code(100)
+        .shows("FAILED");
+    world
+        .sky(&["logs", "demo", "1", "--no-follow"])
+        .ok()
+        .shows("from the work directory");
+    world.sky(&["stop", "-y", "demo"]).ok();
+    assert_eq!(alive(&api)[0]["state"], "stopped");
+    world.sky(&["status", "-r"]).ok().shows("STOPPED");
+    world.sky(&["start", "-y", "demo"]).ok();
+    assert_eq!(only(&api), id, "the same machine");
+    world
+        .sky(&["exec", "demo", "cat ~/sky_workdir/data.txt"])
+        .ok()
+        .shows(") from the work directory");
+    world.sky(&["down", "-y", "demo"]).ok();
+    assert_eq!(alive(&api), [] as [Value; 0]);
+    assert_eq!(count(&api, "RunInstances"), 1);
+    assert_eq!(count(&api, "DeleteSecurityGroup"), 1, "that of the port");
+    // The same name again is another machine, although the tokens of the first one are remembered.
+    world
+        .sky(&launch("demo", &["echo again"]))
+        .ok()
+        .shows(") again");
+    assert_ne!(only(&api), id);
+    world.sky(&["down", "-y", "demo"]).ok();
+}
+
+#[test]
+fn several_machines_are_one_cluster_all_or_none() {
+    let (world, api) = world();
+    // The second machine is refused in the first zone: what was made there is removed, the next zone has both.
+    api.fault(&json!({"action": "RunInstances", "zone": "us-east-1a", "code": "InsufficientInstanceCapacity", "count": 1}));
+    let command = "echo rank $SKYPILOT_NODE_RANK of $SKYPILOT_NUM_NODES";
+    world
+        .sky(&launch("duo", &["--num-nodes", "2", command]))
+        .ok()
+        .shows(") rank 0 of 2")
+        .shows(") rank 1 of 2");
+    let placed = alive(&api);
+    assert_eq!(placed.len(), 2, "{placed:?}");
+    let zones: Vec<String> = api
+        .calls()
+        .iter()
+        .filter(|call| call["action"] == "RunInstances")
+        .map(|call| call["zone"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        zones.iter().filter(|z| *z == "us-east-1b").count(),
+        2,
+        "{zones:?}"
+    );
+    world
+        .sky(&[
+            "exec",
+            "duo",
+            "--num-nodes",
+            "2",
+            "[ $SKYPILOT_NODE_RANK = 0 ] || exit 7; sleep 600",
+        ])
+        .expect_code(100);
+    world.sky(&["down", "-y", "duo"]).ok();
+    assert_eq!(alive(&api), [] as [Value; 0]);
+}
+
+#[test]
+fn a_lost_answer_makes_no_second_machine() {
+    let (world, api) = world();
+    api.fault(&json!({"action": "RunInstances", "lost": true}));
+    api.fault(&json!({"action": "RunInstances", "code": "RequestLimitExceeded", "status": 503}));
+    api.fault(
+        &json!({"action": "DescribeInstances", "code": "InternalError", "status": 500, "count": 2}),
+    );
+    world
+        .sky(&launch("demo", &["echo works"]))
+        .ok()
+        .shows(") works");
+    only(&api);
+    assert_eq!(alive(&api).len(), 1);
+    world.sky(&["down", "-y", "demo"]).ok();
+    assert_eq!(api.instances().len(), 1, "one was ever made");
+}
+
+#[test]
+fn refusals_are_told_with_their_reason_and_leave_nothing() {
+    let (world, api) = world();
+    for (code, words) in [
+        ("VcpuLimitExceeded", "(VcpuLimitExceeded)"),
+        ("UnauthorizedOperation", "AWS refused `RunInstances`"),
+        ("AuthFailure", "(AuthFailure)"),
+        ("InvalidParameterValue", "(InvalidParameterValue)"),
+    ] {
+        api.fault(&json!({"action": "RunInstances", "code": code, "status": 400, "count": 0}));
+        world
+            .sky(&launch("no", &["true"]))
+            .expect_code(1)
+            .shows(words);
+        api.no_faults();
+        assert_eq!(alive(&api), [] as [Value; 0], "{code}");
+        world.sky(&["status"]).ok().shows("No existing clusters");
+    }
+    api.fault(&json!({"action": "GetCallerIdentity", "code": "InvalidClientTokenId", "status": 403, "count": 0}));
+    world
+        .sky(&["check", "aws"])
+        .shows("AWS: disabled")
+        .shows("InvalidClientTokenId");
+}
+
+#[test]
+fn what_happens_to_machines_outside_is_seen() {
+    let (world, api) = world();
+    // The built-in price list has no spot prices.
+    world.file(
+        "vms.csv",
+        "InstanceType,vCPUs,MemoryGiB,Price,SpotPrice,Region,AvailabilityZone\n\
+         m6i.large,2,8,0.096,0.04,us-east-1,us-east-1a\n",
+    );
+    world.sky(&["catalog", "update", "--from", "vms.csv"]).ok();
+    world
+        .sky(&launch("spot", &["--use-spot", "echo up"]))
+        .ok()
+        .shows(") up");
+    let spot = only(&api);
+    world
+        .sky(&["stop", "-y", "spot"])
+        .expect_code(1)
+        .shows("cannot stop");
+    api.strike("interrupt", &spot);
+    wait_for("it is gone", || alive(&api).is_empty());
+    let seen = world.sky(&["status", "-r"]).ok();
+    assert!(!seen.stdout.contains("spot  AWS"), "{}", seen.all());
+    world
+        .sky(&launch("spot", &["--use-spot", "echo again"]))
+        .ok()
+        .shows(") again");
+    world.sky(&["down", "-y", "spot"]).ok();
+    assert_eq!(alive(&api), [] as [Value; 0]);
+}
+
+/// What exists is what the server knows, whenever it is killed.
+#[test]
+fn a_server_that_is_killed_while_it_makes_machines_orphans_none() {
+    let (world, api) = world();
+    for (round, pause) in [50_u64, 400, 1200, 2500].into_iter().enumerate() {
+        let name = format!("c{round}");
+        let calls = count(&api, "RunInstances");
+        let child = world.spawn(&launch(&name, &["echo survived"]));
+        if round > 0 {
+            wait_for("a machine is being made", || {
+                count(&api, "RunInstances") > calls
+            });
+        }
+        // Another moment in each round.
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        if let Some(pid) = world.server_pid() {
+            kill(pid, "KILL");
+        }
+        drop(world.finish(child));
+        // Whatever came of it, the server goes on with it when it is there again.
+        wait_until("nothing is under way", || {
+            let rows = world.sky(&["api", "status", "-o", "json"]);
+            let rows = serde_json::from_str::<Value>(&rows.stdout).map_err(|e| e.to_string())?;
+            match rows.as_array().map(Vec::len) {
+                Some(0) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        let known = world.sky(&["status", "-o", "json"]).ok().json();
+        let known = known.as_array().expect("clusters").len();
+        assert_eq!(alive(&api).len(), known, "round {round}");
+        world.sky(&["down", "-y", "-a"]).ok();
+        assert_eq!(alive(&api), [] as [Value; 0], "round {round}");
+    }
+}
