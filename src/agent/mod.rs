@@ -19,6 +19,7 @@ mod devices;
 mod drive;
 mod environment;
 mod events;
+mod fetch;
 mod files;
 mod git;
 mod head;

@@ -1,6 +1,7 @@
 //! The routes of `api::agent`: parse, call, answer.
 
-mod transfer;
+mod files;
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events;
-use super::files::{self, Desk};
-use super::git;
+use super::files::Desk;
 use super::head::Head;
 use super::logs::{Limited, Log, RankGrowth};
 use super::runner::{RankKey, Runner};
-use crate::api::agent::{GitWorkdir, Phase};
+use crate::api::agent::Phase;
 use crate::api::bodies::lenient_bool;
-use crate::api::manifest::Hash;
 use crate::api::versions::FRAMES_CONTENT_TYPE;
 use crate::base::ids::{JobId, NodeRank};
 use crate::base::{Error, Kind, Result};
@@ -36,8 +35,6 @@ use crate::http::stream::{Source, framed};
 
 /// The largest JSON body: scripts are part of it.
 const LARGEST_BODY: usize = 64 * 1024 * 1024;
-/// The largest list of files, compressed.
-const LONGEST_LIST: usize = 512 * 1024 * 1024;
 /// The silence after which a log stream shows life.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
@@ -68,9 +65,7 @@ pub(crate) fn router(agent: Agent) -> Router {
         .route("/v1/jobs/{id}/files", get(job_files))
         .route("/v1/autostop", put(autostop))
         .route("/v1/events", get(news))
-        .route("/v1/files/compare", post(compare_files))
-        .route("/v1/files/content", put(put_files))
-        .route("/v1/files/git", post(git_workdir))
+        .merge(files::routes())
         .route("/v1/shutdown", post(shutdown))
         .merge(ranks())
         .fallback(no_route)
@@ -263,96 +258,6 @@ async fn autostop(State(agent): State<Agent>, request: Request) -> Result<Respon
 /// `GET /v1/events`
 async fn news(State(agent): State<Agent>) -> Body {
     events::body(&agent.head)
-}
-
-/// Which files, and where they go.
-#[derive(Deserialize)]
-struct FilesQuery {
-    /// Under the node's home.
-    dest: String,
-    /// Names the list of files: its SHA-256 in hexadecimal.
-    digest: String,
-    /// Whether the content is compressed.
-    #[serde(default, deserialize_with = "lenient_bool")]
-    packed: bool,
-}
-
-impl FilesQuery {
-    /// Reads the name of the list.
-    fn digest(&self) -> Result<Hash> {
-        let mut hash = Hash::default();
-        hex::decode_to_slice(&self.digest, &mut hash)
-            .map_err(|e| Error::new(Kind::Invalid, "the digest is not valid").caused_by(&e))?;
-        Ok(hash)
-    }
-}
-
-/// `POST /v1/files/compare`
-async fn compare_files(
-    State(agent): State<Agent>,
-    Query(query): Query<FilesQuery>,
-    request: Request,
-) -> Result<Response> {
-    let digest = query.digest()?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = files::destination(&home, &query.dest)?;
-    let list = body::collect(request.into_body(), LONGEST_LIST).await?;
-    let turn = agent.desk.turn(&dest).await?;
-    let work = move || -> Result<Vec<u8>> {
-        let before = turn.remembered();
-        let before = before.as_ref();
-        let now;
-        let (manifest, before) = match before {
-            Some((known, manifest)) if *known == digest => (manifest, Some(manifest)),
-            _ if list.is_empty() => return Ok(Vec::new()),
-            _ => {
-                now = turn.remember(&list, &digest)?;
-                (&now, before.map(|(_, manifest)| manifest))
-            }
-        };
-        Ok(files::compare(&turn, &home, &dest, manifest, before)?.encode())
-    };
-    let answer = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::internal("compare files", &e))??;
-    Ok(Body::from(answer).into_response())
-}
-
-/// `PUT /v1/files/content`
-async fn put_files(
-    State(agent): State<Agent>,
-    Query(query): Query<FilesQuery>,
-    request: Request,
-) -> Result<Response> {
-    let digest = query.digest()?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = files::destination(&home, &query.dest)?;
-    let turn = agent.desk.turn(&dest).await?;
-    let stop = turn.stop.clone();
-    let work = move |stream: transfer::Incoming| {
-        let manifest = turn
-            .remembered()
-            .filter(|(known, _)| *known == digest)
-            .map(|(_, manifest)| manifest)
-            .ok_or_else(|| Error::new(Kind::Conflict, "the list of these files is not known"))?;
-        let stream = transfer::unpacked(stream, query.packed)?;
-        files::receive(stream, &turn, &home, &dest, &manifest)
-    };
-    let received = transfer::receive(request.into_body(), &stop, work).await?;
-    Ok(body::reply_json(&received))
-}
-
-/// `POST /v1/files/git`
-async fn git_workdir(State(agent): State<Agent>, request: Request) -> Result<Response> {
-    let asked: GitWorkdir = read(request).await?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = files::destination(&home, &asked.dest)?;
-    let turn = agent.desk.turn(&dest).await?;
-    // Half a checkout must not stay behind; who asks again takes over.
-    detached(&agent.calls.clone(), async move {
-        git::bring(&turn, &home, &dest, asked).await
-    })
-    .await
 }
 
 /// `POST /v1/ranks`

@@ -14,6 +14,7 @@
 //! | `GET /v1/events?since=` | → stream of JSON lines [`AgentEvent`], for ever |
 //! | `POST /v1/files/compare?dest=&digest=` | a compressed [`Manifest`](super::manifest::Manifest), or nothing when only its digest is asked about → [`Lacking`](super::manifest::Lacking), or nothing when the digest is unknown; `dest` under the node's home |
 //! | `PUT /v1/files/content?dest=&digest=&packed=` | [`Record`](super::manifest::Record)s, with `packed=true` compressed → what was put in its place |
+//! | `POST /v1/files/fetch` | [`FetchFiles`] → what was put in its place |
 //! | `POST /v1/files/git` | [`GitWorkdir`] → [`GitState`] when the repository is there |
 //! | `POST /v1/ranks` | [`StartRank`] → `null`; head to worker, idempotent by (job, rank, phase) |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}` | → [`RankInfo`]; `?wait=true` answers when it has ended |
@@ -56,6 +57,30 @@ pub(crate) struct AgentInfo {
     pub(crate) autostop: Option<AutostopSetting>,
     /// Hash of the [`NodeConfig`] in force, as 16 hex digits; empty without one.
     pub(crate) config_hash: String,
+}
+
+/// Files of a list that a node gets from elsewhere. The URLs hold permissions: no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct FetchFiles {
+    /// Under the node's home.
+    pub(crate) dest: String,
+    /// Names the list of files.
+    pub(crate) digest: String,
+    /// The files.
+    pub(crate) files: Vec<FetchFile>,
+}
+
+/// One file that a node gets from elsewhere.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct FetchFile {
+    /// Its index in the list.
+    pub(crate) index: usize,
+    /// Bytes of it that the node has from an earlier attempt.
+    pub(crate) have: u64,
+    /// Where it is; permits to get it for some hours.
+    pub(crate) url: String,
+    /// Names its version: another one is not taken.
+    pub(crate) etag: String,
 }
 
 /// A repository that becomes a directory of a node. It holds secrets: no `Debug`.

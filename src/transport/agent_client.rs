@@ -21,8 +21,8 @@ use super::Transport;
 use super::agent_events::Events;
 use super::agent_log::{LogReader, Start};
 use crate::api::agent::{
-    AgentInfo, AutostopSetting, CancelJobs, Cancelled, GitState, GitWorkdir, JobInfo, NodeConfig,
-    SubmitJob, Submitted,
+    AgentInfo, AutostopSetting, CancelJobs, Cancelled, FetchFiles, GitState, GitWorkdir, JobInfo,
+    NodeConfig, SubmitJob, Submitted,
 };
 use crate::base::clock::Moment;
 use crate::base::ids::JobId;
@@ -199,6 +199,12 @@ impl AgentClient {
     ) -> Result<()> {
         let call = Call::put("/v1/files/content").query(&files);
         self.done(call.stream(content).timeout(limit)).await
+    }
+
+    /// `POST /v1/files/fetch`: lets a node get files from elsewhere.
+    pub(crate) async fn fetch_files(&self, files: &FetchFiles, limit: Duration) -> Result<()> {
+        let call = Call::post("/v1/files/fetch").json(files);
+        self.done(call.timeout(limit)).await
     }
 
     /// `POST /v1/files/git`: brings a repository to the node.

@@ -98,6 +98,14 @@ impl Turn {
         Some((digest(&list), Manifest::decode(&list).ok()?))
     }
 
+    /// Returns the list of files of this name, if it is the last one.
+    pub(crate) fn known(&self, digest: &Hash) -> Result<Manifest> {
+        self.remembered()
+            .filter(|(known, _)| known == digest)
+            .map(|(_, manifest)| manifest)
+            .ok_or_else(|| Error::new(Kind::Conflict, "the list of these files is not known"))
+    }
+
     /// Reads a list of files as it came over the wire, and remembers it.
     pub(crate) fn remember(&self, packed: &[u8], expected: &Hash) -> Result<Manifest> {
         let list = unpack(packed)?;

@@ -3,6 +3,7 @@
 //!
 //! - `compare` looks at what is there, makes directories and links, and says which files are lacking (`api::manifest`).
 //! - `receive` takes the content of those.
+//! - `place` takes files whose content comes from elsewhere.
 //! - `desk` holds what is remembered for each destination: the last list of files, and parts of large ones.
 //!
 //! Nothing is ever removed that the list does not name: jobs leave files beside those of the user. What a file is,
@@ -12,6 +13,7 @@ mod compare;
 mod desk;
 mod destination;
 mod pack;
+mod place;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -20,4 +22,5 @@ pub(crate) use compare::compare;
 pub(crate) use desk::{Desk, Turn, remove};
 pub(crate) use destination::{destination, guard};
 pub(crate) use pack::pack;
-pub(crate) use receive::receive;
+pub(crate) use place::{Arrival, Place};
+pub(crate) use receive::{Received, receive};

@@ -19,9 +19,9 @@ use crate::sys::fs::private_dir;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Received {
     /// Files that were put in their place.
-    files: u64,
+    pub(crate) files: u64,
     /// Bytes in them that arrived now.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Reads records to their end; what is in its place before the stream breaks stays there. Blocks.
@@ -118,7 +118,7 @@ impl Arrival<'_> {
 }
 
 /// Opens what is written, at the byte at which it goes on.
-fn open(scratch: &Path, from: u64) -> io::Result<File> {
+pub(super) fn open(scratch: &Path, from: u64) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     if from == 0 {
@@ -133,7 +133,7 @@ fn open(scratch: &Path, from: u64) -> io::Result<File> {
 }
 
 /// Gives a file its permissions, and last its time.
-fn finish(file: &File, mode: u32, mtime: i64) -> io::Result<()> {
+pub(super) fn finish(file: &File, mode: u32, mtime: i64) -> io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))?;
     let nanos = Duration::from_nanos(mtime.unsigned_abs());
     let time = if mtime < 0 {
@@ -158,7 +158,7 @@ fn settle(path: &Path, entry: &Entry) -> Result<()> {
 }
 
 /// Moves a file that is whole to its place.
-fn put(scratch: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn put(scratch: &Path, path: &Path) -> io::Result<()> {
     match std::fs::rename(scratch, path) {
         // A job removed the directory meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

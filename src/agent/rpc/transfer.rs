@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -18,7 +19,7 @@ const PIECES: usize = 4;
 const PIECE: usize = 64 * 1024;
 
 /// A body as a reader that blocks.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     /// What has arrived.
     pieces: mpsc::Receiver<std::io::Result<Bytes>>,
     /// What is being read.
@@ -49,10 +50,12 @@ pub(super) fn unpacked(stream: Incoming, packed: bool) -> Result<Box<dyn BufRead
     Ok(Box::new(BufReader::with_capacity(PIECE, decoder)))
 }
 
-/// Gives a body to `work` as it arrives. A body that breaks off is an error for `work`, not an end.
-pub(super) async fn receive<T: Send + 'static>(
+/// Gives a body to `work` as it arrives. A body that breaks off is an error for `work`, not an end; so is one that says
+/// nothing for longer than `silence`.
+pub(crate) async fn receive<T: Send + 'static>(
     mut body: Body,
     stop: &CancellationToken,
+    silence: Option<Duration>,
     work: impl FnOnce(Incoming) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (sender, pieces) = mpsc::channel(PIECES);
@@ -62,7 +65,23 @@ pub(super) async fn receive<T: Send + 'static>(
     };
     let done = tokio::task::spawn_blocking(move || work(reader));
     let mut broken = None;
-    while let Some(frame) = stop.run_until_cancelled(body.frame()).await.flatten() {
+    let next = async |body: &mut Body| {
+        let frame = stop.run_until_cancelled(body.frame());
+        match silence {
+            None => Ok(frame.await.flatten()),
+            Some(limit) => tokio::time::timeout(limit, frame)
+                .await
+                .map(Option::flatten),
+        }
+    };
+    loop {
+        let Ok(frame) = next(&mut body).await else {
+            broken = Some(Error::new(Kind::Timeout, "nothing more arrived in time"));
+            break;
+        };
+        let Some(frame) = frame else {
+            break;
+        };
         let piece = match frame {
             Ok(frame) => match frame.into_data() {
                 Ok(bytes) => Ok(bytes),
