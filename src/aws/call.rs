@@ -33,6 +33,8 @@ pub(crate) enum Service {
     Sts,
     /// Parameters, among them the names of images.
     Ssm,
+    /// Objects in buckets; it has no query API.
+    S3,
 }
 
 impl Service {
@@ -42,6 +44,7 @@ impl Service {
             Self::Ec2 => "ec2",
             Self::Sts => "sts",
             Self::Ssm => "ssm",
+            Self::S3 => "s3",
         }
     }
 
@@ -51,6 +54,7 @@ impl Service {
             Self::Ec2 => "2016-11-15",
             Self::Sts => "2011-06-15",
             Self::Ssm => "2014-11-06",
+            Self::S3 => "2006-03-01",
         }
     }
 

@@ -13,6 +13,7 @@ mod fault;
 mod files;
 mod metadata;
 mod role;
+mod s3;
 mod sign;
 mod sso;
 
@@ -27,6 +28,7 @@ use crate::sys::env;
 pub(crate) use call::{Params, Service};
 pub(crate) use credentials::Credentials;
 pub(crate) use fault::Fault;
+pub(crate) use s3::{Bucket, Object};
 
 use credentials::Cache;
 use files::Files;

@@ -1,5 +1,7 @@
 //! Signature Version 4: proves by a key that it comes from its owner, without sending the key.
 
+use std::time::Duration;
+
 use ring::{digest, hmac};
 
 use super::Credentials;
@@ -74,6 +76,82 @@ pub(super) fn sign(
     call.headers
 }
 
+/// A GET that others may make for a while. The path is encoded.
+pub(super) struct Presigned<'a> {
+    /// The path, beginning with a slash.
+    pub(super) path: &'a str,
+    /// The value of the `Host` header.
+    pub(super) host: &'a str,
+    /// Parameters, not encoded.
+    pub(super) query: &'a [(&'static str, String)],
+    /// The service.
+    pub(super) service: &'a str,
+    /// The region.
+    pub(super) region: &'a str,
+    /// For how long.
+    pub(super) valid: Duration,
+}
+
+/// Encodes what is no letter, digit or one of `-._~`; slashes too, unless they part a path.
+pub(super) fn encode(text: &str, is_path: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain || (is_path && byte == b'/') {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    out
+}
+
+/// Returns the query of a URL that carries its own signature.
+pub(super) fn presign(call: &Presigned<'_>, credentials: &Credentials, now: Moment) -> String {
+    let time = now.timestamp().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let day = &time[..8];
+    let scope = format!("{day}/{}/{}/aws4_request", call.region, call.service);
+    let mut pairs: Vec<(&str, String)> = vec![
+        ("X-Amz-Algorithm", "AWS4-HMAC-SHA256".to_owned()),
+        (
+            "X-Amz-Credential",
+            format!("{}/{scope}", credentials.access_key),
+        ),
+        ("X-Amz-Date", time.clone()),
+        ("X-Amz-Expires", call.valid.as_secs().to_string()),
+        ("X-Amz-SignedHeaders", "host".to_owned()),
+    ];
+    pairs.extend(
+        call.query
+            .iter()
+            .map(|(name, value)| (*name, value.clone())),
+    );
+    if let Some(token) = &credentials.token {
+        pairs.push(("X-Amz-Security-Token", token.reveal().to_owned()));
+    }
+    pairs.sort_unstable();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encode(value, false)))
+        .collect();
+    let query = pairs.join("&");
+    let (path, host) = (call.path, call.host);
+    let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
+        hash(canonical.as_bytes())
+    );
+    let secret = format!("AWS4{}", credentials.secret.reveal());
+    let key = [day, call.region, call.service, "aws4_request"]
+        .iter()
+        .fold(secret.into_bytes(), |key, part| mac(&key, part));
+    format!(
+        "{query}&X-Amz-Signature={}",
+        hex::encode(mac(&key, &to_sign))
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +195,38 @@ mod tests {
         assert!(signature(vec![form, host], b"Param1=value1").ends_with(
             "Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
         ));
+    }
+
+    /// The example of AWS's documentation for S3: `GET /test.txt` of `examplebucket`, for a day.
+    #[test]
+    fn presigns_as_the_published_example() {
+        let credentials = Credentials {
+            access_key: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            secret: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            token: None,
+            expires: None,
+        };
+        let call = Presigned {
+            path: "/test.txt",
+            host: "examplebucket.s3.amazonaws.com",
+            query: &[],
+            service: "s3",
+            region: "us-east-1",
+            valid: Duration::from_secs(86_400),
+        };
+        // 2013-05-24T00:00:00Z
+        let query = presign(
+            &call,
+            &credentials,
+            Moment::from_micros(1_369_353_600_000_000),
+        );
+        assert!(
+            query.ends_with(
+                "X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+            ),
+            "{query}"
+        );
+        assert_eq!(encode("a b/ä", true), "a%20b/%C3%A4");
+        assert_eq!(encode("a/b", false), "a%2Fb");
     }
 }

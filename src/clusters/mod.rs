@@ -47,7 +47,7 @@ pub(crate) use record::{Buried, Cluster, Owner};
 pub(crate) use refresh::Looked;
 pub(crate) use refusals::may_change;
 pub(crate) use state::{Event, State};
-pub(crate) use sync::Shipment;
+pub(crate) use sync::{Haul, Shipment, Shipped, Spot};
 pub(crate) use wire::{buried_cost, cluster_cost, handle, job_record, record};
 
 /// What clusters ask of whoever runs requests.

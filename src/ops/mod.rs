@@ -6,6 +6,7 @@
 
 mod accelerators;
 mod autostop;
+mod bucket;
 mod cancel;
 mod check;
 mod cost_report;

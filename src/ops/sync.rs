@@ -3,13 +3,13 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::{Ops, Origin};
+use super::{Ops, Origin, bucket};
 use crate::api::agent::GitWorkdir;
 use crate::api::bodies::Common;
 use crate::base::cx::Cx;
 use crate::base::units::Bytes;
 use crate::base::{Error, Kind, Result};
-use crate::clusters::{Cluster, Shipment};
+use crate::clusters::{Cluster, Shipment, Shipped};
 use crate::task::{GIT_SSH_KEY, GIT_TOKEN, MountSource, Task, Workdir};
 
 /// Where the work directory is on a node.
@@ -217,31 +217,23 @@ pub(super) async fn file_mounts(
         cx.line("⚙︎ Syncing files.");
     }
     for (dest, source) in &sources.task.file_mounts {
-        let written = match source {
-            MountSource::Local(path) => path,
-            MountSource::Uri(uri) => {
-                return Err(Error::new(
-                    Kind::NotSupported,
-                    format!(
-                        "this release cannot mount `{uri}` at `{dest}`: only local files and folders"
-                    ),
-                ));
-            }
-            MountSource::Storage(_) => {
-                return Err(Error::new(
-                    Kind::NotSupported,
-                    format!(
-                        "this release cannot mount a bucket at `{dest}`: only local files and folders"
-                    ),
-                ));
-            }
+        let place = bucket::Place::of(source, dest)?;
+        let written = match (source, &place) {
+            (MountSource::Local(path), _) => path.clone(),
+            (_, Some(place)) => place.shown(),
+            (MountSource::Uri(_) | MountSource::Storage(_), None) => continue,
         };
         cx.line(format!(
             "  Syncing (to {}): {written} -> {dest}",
             nodes(cluster)
         ));
+        if let Some(place) = &place {
+            let copied = bucket::copy(ops, cx, cluster, place, dest);
+            report(cx, &cx.unless_cancelled(Box::pin(copied)).await?);
+            continue;
+        }
         let shipment = Shipment {
-            source: sources.locate(written)?,
+            source: sources.locate(&written)?,
             dest: dest.clone(),
             doing: "Syncing file mounts".to_owned(),
         };
@@ -256,6 +248,12 @@ async fn ship(ops: &Ops, cx: &Cx, cluster: &Cluster, shipment: &Shipment) -> Res
     let shipped = cx
         .unless_cancelled(ops.clusters.ship(cx, cluster, shipment))
         .await?;
+    report(cx, &shipped);
+    Ok(())
+}
+
+/// Says what is worth saying of a sync.
+fn report(cx: &Cx, shipped: &Shipped) {
     if shipped.took >= LONG {
         let (files, bytes) = (shipped.files, Bytes(shipped.bytes));
         let seconds = shipped.took.as_secs_f64();
@@ -267,7 +265,6 @@ async fn ship(ops: &Ops, cx: &Cx, cluster: &Cluster, shipment: &Shipment) -> Res
             shipped.torn
         ));
     }
-    Ok(())
 }
 
 /// Counts nodes in words.

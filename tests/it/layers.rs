@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "ops",
         &[
+            "aws",
             "clusters",
             "clouds",
             "optimizer",

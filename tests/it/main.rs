@@ -9,6 +9,7 @@
 mod agent;
 mod aws;
 mod bad_input;
+mod bucket;
 mod burst;
 mod cancel;
 mod catalog;

@@ -33,7 +33,11 @@ pub(super) struct List {
 impl List {
     /// Lists a file or tree. Blocks.
     pub(super) fn of(source: &Path) -> Result<Self> {
-        let manifest = scan(source)?;
+        Self::from(scan(source)?)
+    }
+
+    /// Makes a list of what is known already.
+    pub(super) fn from(manifest: Manifest) -> Result<Self> {
         let bytes = manifest.encode();
         let packed = zstd::encode_all(bytes.as_slice(), LEVEL)
             .map_err(|e| Error::internal("pack a list of files", &e))?;

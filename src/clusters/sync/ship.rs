@@ -25,7 +25,7 @@ use crate::clusters::{Cluster, Clusters};
 use crate::transport::agent_client::FilesQuery;
 
 /// How long one answer or stream may take.
-const SHIP_DEADLINE: Duration = Duration::from_hours(6);
+pub(super) const SHIP_DEADLINE: Duration = Duration::from_hours(6);
 /// Pieces of a stream that wait to be sent.
 const QUEUE: usize = 16;
 /// Rounds in a row that may fail without anything having arrived.
@@ -58,13 +58,13 @@ pub(crate) struct Shipped {
 }
 
 /// A node that does not have all yet.
-struct Behind<'a> {
+pub(super) struct Behind<'a> {
     /// The node.
     instance: &'a Instance,
     /// Bytes that it lacked at the last look.
     lacked: Option<u64>,
     /// Rounds in a row in which that did not become less.
-    stalls: u32,
+    pub(super) stalls: u32,
 }
 
 impl Clusters {
@@ -75,24 +75,9 @@ impl Clusters {
         cluster: &Cluster,
         shipment: &Shipment,
     ) -> Result<Shipped> {
-        let begun = monotonic();
         let progress = Arc::new(Progress::default());
         let work = self.rounds(cluster, shipment, &progress);
-        tokio::pin!(work);
-        let mut tick = tokio::time::interval(SHOWN_EVERY);
-        tick.tick().await;
-        loop {
-            tokio::select! {
-                done = &mut work => break done?,
-                _ = tick.tick() => show(cx, &shipment.doing, &progress),
-            }
-        }
-        Ok(Shipped {
-            files: progress.files.load(Ordering::Relaxed),
-            bytes: progress.bytes.load(Ordering::Relaxed),
-            torn: progress.torn.load(Ordering::Relaxed),
-            took: begun.elapsed(),
-        })
+        shown_while(cx, &shipment.doing, &progress, work).await
     }
 
     /// Compares and sends until no node lacks anything.
@@ -108,18 +93,11 @@ impl Clusters {
             .await
             .map_err(|e| Error::internal("list files", &e))??;
         let list = Arc::new(list);
-        let all = cluster.instances.iter();
-        let mut behind: Vec<_> = all
-            .map(|instance| Behind {
-                instance,
-                lacked: None,
-                stalls: 0,
-            })
-            .collect();
+        let mut behind: Vec<_> = cluster.instances.iter().map(Behind::new).collect();
         loop {
             let looks = behind
                 .iter()
-                .map(|node| self.compare(cluster, node.instance, shipment, &list));
+                .map(|node| self.compare(cluster, node.instance, &shipment.dest, &list));
             let lacking = try_join_all(looks).await?;
             let mut groups: Vec<(Lacking, Vec<Behind<'_>>)> = Vec::new();
             for (mut node, lacking) in behind.drain(..).zip(lacking) {
@@ -151,14 +129,14 @@ impl Clusters {
     }
 
     /// Asks a node what it lacks.
-    async fn compare(
+    pub(super) async fn compare(
         &self,
         cluster: &Cluster,
         instance: &Instance,
-        shipment: &Shipment,
+        dest: &str,
         list: &Arc<List>,
     ) -> Result<Lacking> {
-        let files = query(shipment, list, false);
+        let files = query(dest, list, false);
         let known = self
             .on_node(cluster, instance, |client| async move {
                 client
@@ -202,7 +180,7 @@ impl Clusters {
             packed: clients.iter().any(|client| client.home().is_none()),
             progress: Arc::clone(progress),
         };
-        let files = query(shipment, list, load.packed);
+        let files = query(&shipment.dest, list, load.packed);
         let mut ends: Vec<Pieces> = Vec::with_capacity(clients.len());
         let calls: Vec<_> = clients
             .iter()
@@ -226,9 +204,18 @@ impl Clusters {
     }
 }
 
-impl Behind<'_> {
+impl<'a> Behind<'a> {
+    /// A node that was not looked at yet.
+    pub(super) const fn new(instance: &'a Instance) -> Self {
+        Self {
+            instance,
+            lacked: None,
+            stalls: 0,
+        }
+    }
+
     /// Notes what is lacking now, and whether anything has arrived since the last look.
-    fn look(&mut self, list: &List, lacking: &Lacking) {
+    pub(super) fn look(&mut self, list: &List, lacking: &Lacking) {
         let bytes = lacking.files.iter().map(|(index, need)| {
             let size = list.manifest.entries[*index].size();
             match need {
@@ -246,8 +233,33 @@ impl Behind<'_> {
     }
 }
 
+/// Shows how far it is while `work` goes on; returns what was done.
+pub(super) async fn shown_while(
+    cx: &Cx,
+    doing: &str,
+    progress: &Progress,
+    work: impl Future<Output = Result<()>>,
+) -> Result<Shipped> {
+    let begun = monotonic();
+    tokio::pin!(work);
+    let mut tick = tokio::time::interval(SHOWN_EVERY);
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            done = &mut work => break done?,
+            _ = tick.tick() => show(cx, doing, progress),
+        }
+    }
+    Ok(Shipped {
+        files: progress.files.load(Ordering::Relaxed),
+        bytes: progress.bytes.load(Ordering::Relaxed),
+        torn: progress.torn.load(Ordering::Relaxed),
+        took: begun.elapsed(),
+    })
+}
+
 /// Decides whether a node gets another round after an error.
-fn again(node: Behind<'_>, error: Error) -> Result<Behind<'_>> {
+pub(super) fn again(node: Behind<'_>, error: Error) -> Result<Behind<'_>> {
     let passing = matches!(
         error.kind(),
         Kind::Unreachable | Kind::Timeout | Kind::Conflict
@@ -260,9 +272,9 @@ fn again(node: Behind<'_>, error: Error) -> Result<Behind<'_>> {
 }
 
 /// Names the files to a node.
-fn query<'a>(shipment: &'a Shipment, list: &'a List, packed: bool) -> FilesQuery<'a> {
+fn query<'a>(dest: &'a str, list: &'a List, packed: bool) -> FilesQuery<'a> {
     FilesQuery {
-        dest: &shipment.dest,
+        dest,
         digest: &list.digest,
         packed,
     }
