@@ -198,6 +198,7 @@ pub(crate) mod testing {
             cpus: 2.0,
             accelerators: BTreeMap::new(),
             kill_grace_secs: 1.0,
+            owns_machine: false,
         }
     }
 

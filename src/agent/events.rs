@@ -40,6 +40,16 @@ impl News {
         drop(self.jobs.send(event));
     }
 
+    /// Returns the setting whose time is over, and its changes.
+    pub(crate) fn idle(&self) -> watch::Receiver<Option<AutostopSetting>> {
+        self.idle.subscribe()
+    }
+
+    /// Returns whether somebody listens now.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.jobs.receiver_count() > 0
+    }
+
     /// Says that the idle time is over, or that it is not any more.
     pub(crate) fn set_idle(&self, setting: Option<AutostopSetting>) {
         self.idle.send_if_modified(|now| {

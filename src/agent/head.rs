@@ -24,7 +24,7 @@ use super::state::{Event, State};
 use super::store::{self, Facts, JobRecord, KeyRecord};
 use super::watch::Watcher;
 use super::{drive, environment, queue};
-use crate::api::agent::{AgentEvent, AutostopSetting, NodeConfig, SubmitJob, Submitted};
+use crate::api::agent::{AgentEvent, AutostopSetting, NodeConfig, Peer, SubmitJob, Submitted};
 use crate::base::clock::Moment;
 use crate::base::ids::{JobId, NodeRank};
 use crate::base::{Error, Kind, Result};
@@ -331,6 +331,21 @@ impl Head {
             }
             self.schedule(&mut table).await;
         }
+    }
+
+    /// Returns whether the machine is this node's alone, so that it may switch it off.
+    pub(crate) async fn owns_machine(&self) -> bool {
+        let table = self.inner.table.lock().await;
+        let config = table.facts.config.as_ref();
+        config.is_some_and(|config| config.owns_machine)
+    }
+
+    /// Returns the other nodes of the cluster.
+    pub(crate) async fn other_nodes(&self) -> Vec<Peer> {
+        let table = self.inner.table.lock().await;
+        let own = Self::rank(&table);
+        let nodes = table.facts.config.iter().flat_map(|config| &config.nodes);
+        nodes.filter(|peer| peer.rank != own).cloned().collect()
     }
 
     /// Notes that the idle timer must be computed anew.

@@ -3,7 +3,7 @@
 //! ```text
 //!  rpc ──► head (job table, queue, cancel) ──► drive (one task per active job) ──► crew (all nodes)
 //!    │       │ store: records                     │                                 ├─ runner (this node)
-//!    │       └ autostop, events                   └ merge (run.log)                 └─ peer (other agents)
+//!    │       └ autostop, events, power            └ merge (run.log)                 └─ peer (other agents)
 //!    └───► runner ──► `sky __run` (supervisor, one per process of a job) ──► bash
 //! ```
 //!
@@ -29,6 +29,7 @@ mod merge;
 mod options;
 mod peer;
 mod place;
+mod power;
 mod queue;
 mod rpc;
 mod run;

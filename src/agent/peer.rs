@@ -82,6 +82,12 @@ impl Peer {
         self.patiently(call, is_passing).await
     }
 
+    /// Switches the machine of the node off.
+    pub(crate) async fn power_off(&self) -> Result<()> {
+        let call = Call::post("/v1/poweroff").json(&()).timeout(QUICK);
+        self.client.fetch(call).await.map(drop)
+    }
+
     /// Waits until a process has a process id (or has ended, or is not there).
     pub(crate) async fn running(&self, key: RankKey) -> Result<RankInfo> {
         let query = RankQuery {

@@ -90,6 +90,7 @@ pub(crate) fn peer_router(agent: Agent, secret: &str) -> Router {
     };
     Router::new()
         .route("/v1/info", get(info))
+        .route("/v1/poweroff", post(power_off))
         .merge(ranks())
         .fallback(no_route)
         .with_state(agent)
@@ -336,6 +337,18 @@ async fn stop_rank(
         runner.stop(JobId(job), NodeRank(rank)).await
     })
     .await
+}
+
+/// `POST /v1/poweroff`
+async fn power_off(State(agent): State<Agent>) -> Result<Response> {
+    if !agent.head.owns_machine().await {
+        return Err(Error::new(
+            Kind::PermissionDenied,
+            "this machine is not the node's alone",
+        ));
+    }
+    super::power::switch_off().await?;
+    Ok(body::reply_json(&()))
 }
 
 /// `POST /v1/shutdown`

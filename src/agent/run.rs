@@ -160,9 +160,10 @@ impl Running {
         let db = open_store(own.join("store.redb")).await?;
         let runner = Runner::new(&node, watcher.clone());
         let head = Head::start(db, runner, watcher).await?;
-        let (saving, idle) = (head.clone(), head.clone());
+        let (saving, idle, ending) = (head.clone(), head.clone(), head.clone());
         background.spawn(async move { saving.keep_saving().await });
         background.spawn(async move { idle.watch_idle().await });
+        background.spawn(super::power::watch(ending));
         let exit = CancellationToken::new();
         let agent = Agent {
             head,

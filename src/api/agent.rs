@@ -20,6 +20,7 @@
 //! | `GET /v1/ranks/{job}/{rank}/{phase}` | → [`RankInfo`]; `?wait=true` answers when it has ended |
 //! | `GET /v1/ranks/{job}/{rank}/{phase}/log?offset=` | → framed stream of the raw output |
 //! | `POST /v1/ranks/{job}/{rank}/stop` | → `null` when the process tree is gone |
+//! | `POST /v1/poweroff` | head to worker → `null`; switches the machine off, where it is the node's alone |
 //! | `POST /v1/shutdown` | → `null`; stops all jobs' processes (bounded by a grace), then the agent |
 //!
 //! Errors are `{"error": base::Error}` with the status of the error's kind.
@@ -128,6 +129,9 @@ pub(crate) struct NodeConfig {
     /// Seconds between TERM and KILL.
     #[serde(default = "default_grace")]
     pub(crate) kill_grace_secs: f64,
+    /// The machine is the node's alone: when the idle time is over and no server listens, it is switched off.
+    #[serde(default)]
+    pub(crate) owns_machine: bool,
 }
 
 /// Thirty seconds, as the tool users come from gives.

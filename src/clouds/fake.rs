@@ -226,7 +226,10 @@ impl Cloud for Fake {
     }
 
     fn capabilities(&self, _: &Offer) -> Capabilities {
-        Capabilities { stop: true }
+        Capabilities {
+            stop: true,
+            own_machines: false,
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, CloudResult<()>> {

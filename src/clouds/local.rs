@@ -62,7 +62,10 @@ impl Cloud for Local {
     }
 
     fn capabilities(&self, _: &Offer) -> Capabilities {
-        Capabilities { stop: true }
+        Capabilities {
+            stop: true,
+            own_machines: false,
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, CloudResult<()>> {

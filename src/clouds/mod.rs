@@ -108,6 +108,8 @@ impl FromStr for CloudId {
 pub(crate) struct Capabilities {
     /// Machines can be stopped and started again with their disks.
     pub(crate) stop: bool,
+    /// A machine is its cluster's alone, and may switch itself off when that has been idle for long enough.
+    pub(crate) own_machines: bool,
 }
 
 /// A set of machines to be made (or found): the same name always means the same set.
@@ -199,6 +201,12 @@ pub(crate) trait Cloud: Send + Sync {
         set: &'a NodeSet,
         instance: &'a Instance,
     ) -> BoxFuture<'a, CloudResult<()>>;
+
+    /// Says what becomes of machines that switch themselves off: they are removed with their disks, or stopped.
+    fn at_power_off<'a>(&'a self, set: &'a NodeSet, down: bool) -> BoxFuture<'a, CloudResult<()>> {
+        let _ = (set, down);
+        Box::pin(async { Ok(()) })
+    }
 
     /// Stops the machines, keeps their disks.
     fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>>;

@@ -69,7 +69,8 @@ impl Clusters {
     ) -> Result<AgentClient> {
         let cloud = self.clouds().get(cluster.cloud);
         let client = self.agent(cluster, instance);
-        let config = node_config(cluster, instance.rank);
+        let owns_machine = cloud.capabilities(&cluster.set.offer).own_machines;
+        let config = node_config(cluster, instance.rank, owns_machine);
         let start = || async {
             cloud.bootstrap(&cluster.set, instance).await?;
             client.configure(&config).await
@@ -145,7 +146,7 @@ pub(super) fn pause(attempt: u32) -> Duration {
 }
 
 /// Returns what a node must know of its cluster.
-fn node_config(cluster: &Cluster, rank: NodeRank) -> NodeConfig {
+fn node_config(cluster: &Cluster, rank: NodeRank, owns_machine: bool) -> NodeConfig {
     let offer = &cluster.set.offer;
     NodeConfig {
         cluster: cluster.name.to_string(),
@@ -167,6 +168,7 @@ fn node_config(cluster: &Cluster, rank: NodeRank) -> NodeConfig {
             .map(|a| (a.name.clone(), a.count))
             .collect(),
         kill_grace_secs: KILL_GRACE_SECS,
+        owns_machine,
     }
 }
 

@@ -68,6 +68,11 @@ pub(super) async fn hand_over(
     cluster: &Cluster,
     setting: Option<&AutostopSetting>,
 ) -> Result<()> {
+    if let Some(setting) = setting {
+        // First: the head may act on the setting without this server.
+        let cloud = ops.clusters.clouds().get(cluster.cloud);
+        cloud.at_power_off(&cluster.set, setting.down).await?;
+    }
     ops.clusters
         .on_head(cluster, |agent| {
             let setting = setting.cloned();

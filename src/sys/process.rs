@@ -6,11 +6,13 @@
 mod daemon;
 mod kill;
 mod output;
+mod power;
 mod table;
 
 pub(crate) use daemon::{Launch, reap_children, run_program, spawn, spawn_self};
 pub(crate) use kill::{Exit, kill_all, signal};
 pub(crate) use output::output;
+pub(crate) use power::power_off;
 pub(crate) use table::{Identity, boot_id, descendants, identity, marked, of_session};
 
 use crate::base::{Error, Result};

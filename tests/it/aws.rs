@@ -199,6 +199,33 @@ fn what_happens_to_machines_outside_is_seen() {
     assert_eq!(alive(&api), [] as [Value; 0]);
 }
 
+#[test]
+fn idle_machines_end_themselves_when_there_is_no_server() {
+    let (world, api) = world();
+    let command = "sleep 12";
+    world
+        .sky(&launch("rests", &["-d", "-i", "0", command]))
+        .ok();
+    world
+        .sky(&launch(
+            "goes",
+            &["-d", "-i", "0", "--down", "--num-nodes", "2", command],
+        ))
+        .ok();
+    assert_eq!(alive(&api).len(), 3);
+    kill(world.server_pid().expect("a server"), "KILL");
+    wait_until("one is stopped, two are gone", || {
+        match alive(&api).as_slice() {
+            [one] if one["state"] == "stopped" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let seen = world.sky(&["status", "-r"]).ok().shows("STOPPED");
+    assert!(!seen.stdout.contains("goes"), "{}", seen.all());
+    world.sky(&["down", "-y", "rests"]).ok();
+    assert_eq!(alive(&api), [] as [Value; 0]);
+}
+
 /// What exists is what the server knows, whenever it is killed.
 #[test]
 fn a_server_that_is_killed_while_it_makes_machines_orphans_none() {

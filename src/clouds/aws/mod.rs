@@ -281,7 +281,10 @@ impl Cloud for Aws {
 
     fn capabilities(&self, offer: &Offer) -> Capabilities {
         // Spot machines are bought once: what is stopped does not come back.
-        Capabilities { stop: !offer.spot }
+        Capabilities {
+            stop: !offer.spot,
+            own_machines: true,
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
@@ -334,6 +337,25 @@ impl Cloud for Aws {
             };
             let host = self.reach.host_of(&self.settings, instance)?;
             host.ask::<Value>(&ask, START).await?;
+            Ok(())
+        })
+    }
+
+    fn at_power_off<'a>(&'a self, set: &'a NodeSet, down: bool) -> BoxFuture<'a, CloudResult<()>> {
+        Box::pin(async move {
+            if set.offer.spot {
+                // They are terminated in any case.
+                return Ok(());
+            }
+            let ec2 = self.ec2_of(set)?;
+            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
+            for id in ids(found.values()) {
+                let then = if down { "terminate" } else { "stop" };
+                let params = Params::new()
+                    .with("InstanceId", id)
+                    .with("InstanceInitiatedShutdownBehavior.Value", then);
+                ec2.tell("ModifyInstanceAttribute", &params).await?;
+            }
             Ok(())
         })
     }

@@ -383,7 +383,10 @@ impl Cloud for Ssh {
     }
 
     fn capabilities(&self, _: &Offer) -> Capabilities {
-        Capabilities { stop: true }
+        Capabilities {
+            stop: true,
+            own_machines: false,
+        }
     }
 
     fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
