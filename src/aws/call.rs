@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -139,6 +140,20 @@ impl Params {
         let pairs = self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str()));
         let all: Vec<(&str, &str)> = head.into_iter().chain(pairs).collect();
         serde_html_form::to_string(all).map_err(|e| Error::internal("write a call of AWS", &e))
+    }
+}
+
+/// A list of AWS's: `<xSet><item/>…</xSet>`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Set<T> {
+    /// What is in it.
+    #[serde(default = "Vec::new")]
+    pub(crate) item: Vec<T>,
+}
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self { item: Vec::new() }
     }
 }
 

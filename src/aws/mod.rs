@@ -11,6 +11,7 @@ mod call;
 mod credentials;
 mod fault;
 mod files;
+mod market;
 mod metadata;
 mod role;
 mod s3;
@@ -25,9 +26,10 @@ use crate::base::Result;
 use crate::http::call::{Client, Endpoint};
 use crate::sys::env;
 
-pub(crate) use call::{Params, Service};
+pub(crate) use call::{Params, Service, Set};
 pub(crate) use credentials::Credentials;
 pub(crate) use fault::Fault;
+pub(crate) use market::MachineType;
 pub(crate) use s3::{Bucket, Object};
 
 use credentials::Cache;

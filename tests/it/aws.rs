@@ -200,6 +200,56 @@ fn what_happens_to_machines_outside_is_seen() {
 }
 
 #[test]
+fn a_price_list_comes_from_the_api() {
+    let (world, _api) = world();
+    let update = [
+        "catalog",
+        "update",
+        "aws",
+        "--from",
+        "api",
+        "--region",
+        "us-east-1",
+    ];
+    world.sky(&update).ok().shows(" in 1 regions");
+    let shown = world
+        .sky(&[
+            "catalog",
+            "show",
+            "aws",
+            "g5.xlarge",
+            "--region",
+            "us-east-1",
+            "-o",
+            "json",
+        ])
+        .ok()
+        .json();
+    let found = shown.as_array().expect("a list");
+    let one = found.iter().find(|one| one["instance_type"] == "g5.xlarge");
+    let one = one.expect("it is sold");
+    assert_eq!(one["accelerator"], "A10G");
+    assert_eq!(one["vcpus"], 4.0);
+    // What it costs on demand was known before.
+    assert_eq!(one["price"], 1.006);
+    world
+        .sky(&["catalog", "update", "k8s", "--from", "api"])
+        .expect_code(2);
+    world
+        .sky(&[
+            "launch",
+            "--dryrun",
+            "--infra",
+            "aws/us-east-1/us-east-1b",
+            "--cpus",
+            "2",
+            "true",
+        ])
+        .ok()
+        .shows("AWS (us-east-1b)");
+}
+
+#[test]
 fn idle_machines_end_themselves_when_there_is_no_server() {
     let (world, api) = world();
     let command = "sleep 12";
@@ -220,8 +270,11 @@ fn idle_machines_end_themselves_when_there_is_no_server() {
             other => Err(format!("{other:?}")),
         }
     });
-    let seen = world.sky(&["status", "-r"]).ok().shows("STOPPED");
-    assert!(!seen.stdout.contains("goes"), "{}", seen.all());
+    world
+        .sky(&["status", "-r"])
+        .ok()
+        .shows("Cluster goes is gone: it switched itself off")
+        .shows("STOPPED");
     world.sky(&["down", "-y", "rests"]).ok();
     assert_eq!(alive(&api), [] as [Value; 0]);
 }

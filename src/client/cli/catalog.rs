@@ -95,9 +95,12 @@ struct UpdateArgs {
     /// The cloud
     #[arg(default_value = "aws", value_name = "CLOUD")]
     cloud: String,
-    /// A file, or an address (http, https), with a list in the layout of SkyPilot's [default: the list that SkyPilot publishes]
-    #[arg(long, value_name = "URL|FILE", value_hint = clap::ValueHint::FilePath)]
+    /// A file, or an address (http, https), with a list in the layout of SkyPilot's; `api`: AWS itself [default: the list that SkyPilot publishes]
+    #[arg(long, value_name = "URL|FILE|api", value_hint = clap::ValueHint::FilePath)]
     from: Option<String>,
+    /// With `--from api`: this region only
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -285,12 +288,25 @@ async fn update(app: &App, args: UpdateArgs) -> Outcome {
         .from
         .unwrap_or_else(|| format!("{HOSTED}/{cloud}/vms.csv"));
     let is_address = from.contains("://");
-    app.ui.spin(if is_address {
+    let asks_aws = from == "api";
+    if asks_aws && cloud != "aws" || args.region.is_some() && !asks_aws {
+        return Err(
+            Error::new(Kind::Usage, "`api` and `--region` are for AWS only")
+                .hint("sky catalog update aws --from api [--region REGION]")
+                .into(),
+        );
+    }
+    app.ui.spin(if asks_aws {
+        "Asking AWS what it sells"
+    } else if is_address {
         "Getting the price list"
     } else {
         "Reading the price list"
     });
-    let bytes = if is_address {
+    let bytes = if asks_aws {
+        let list = load(app, cloud)?;
+        super::catalog_aws::fetch(app.paths.home(), args.region.as_deref(), list.as_ref()).await
+    } else if is_address {
         download(&from).await
     } else {
         read(Path::new(&from))

@@ -121,7 +121,8 @@ pub(super) const CATALOG: &str = "Examples:
   sky catalog show aws m6i
   sky catalog show aws g6.xlarge --all-regions
   sky catalog update aws                      the list that SkyPilot publishes
-  sky catalog update aws --from vms.csv";
+  sky catalog update aws --from vms.csv
+  sky catalog update aws --from api           what AWS sells now, with your credentials";
 /// Examples of `sky api`.
 pub(super) const API: &str = "Examples:
   sky api status              requests that have not finished

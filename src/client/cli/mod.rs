@@ -7,6 +7,7 @@ mod args;
 mod autostop;
 mod cancel;
 mod catalog;
+mod catalog_aws;
 mod check;
 mod cost_report;
 mod down;

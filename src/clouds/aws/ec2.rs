@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::aws::{Aws, Fault, Params, Service};
+use crate::aws::{Aws, Fault, Params, Service, Set};
 
 /// The states of machines that are, or will be again.
 pub(super) const ALIVE: [&str; 4] = ["pending", "running", "stopping", "stopped"];
@@ -14,20 +14,6 @@ pub(super) struct Ec2 {
     pub(super) aws: Aws,
     /// Where.
     pub(super) region: String,
-}
-
-/// A list of AWS's: `<xSet><item/>…</xSet>`.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Set<T> {
-    /// What is in it.
-    #[serde(default = "Vec::new")]
-    pub(super) item: Vec<T>,
-}
-
-impl<T> Default for Set<T> {
-    fn default() -> Self {
-        Self { item: Vec::new() }
-    }
 }
 
 /// A tag.
