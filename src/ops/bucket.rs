@@ -97,6 +97,19 @@ impl Place {
     }
 }
 
+/// Sees that there is something to copy, before anything is launched for it.
+pub(super) async fn check(place: &Place) -> Result<()> {
+    let aws = Aws::new(&crate::sys::env::home());
+    let found = aws
+        .bucket(&place.bucket)?
+        .list(&place.prefix, Some(1))
+        .await?;
+    if found.is_empty() && !place.prefix.is_empty() {
+        return Err(nothing(place));
+    }
+    Ok(())
+}
+
 /// Copies a place of a bucket to every node.
 pub(super) async fn copy(
     ops: &Ops,
@@ -159,16 +172,21 @@ async fn list(bucket: &mut Bucket, place: &Place) -> Result<Vec<Object>> {
     };
     let found = bucket.list(&prefix, None).await?;
     if found.is_empty() && !prefix.is_empty() {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("there is nothing at `{}`", place.shown()),
-        )
-        .hint(format!(
-            "see what there is: aws s3 ls s3://{}",
-            place.bucket
-        )));
+        return Err(nothing(place));
     }
     Ok(found)
+}
+
+/// The error of a place where nothing is.
+fn nothing(place: &Place) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!("there is nothing at `{}`", place.shown()),
+    )
+    .hint(format!(
+        "see what there is: aws s3 ls s3://{}",
+        place.bucket
+    ))
 }
 
 /// Makes files of objects; returns which entry is which object.

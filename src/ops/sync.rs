@@ -104,6 +104,26 @@ fn expand_home(path: &str) -> Result<PathBuf> {
     }
 }
 
+/// Sees that the mounts can be carried out, before anything is launched for them.
+pub(super) async fn check(cx: &Cx, sources: &Sources<'_>) -> Result<()> {
+    for (dest, source) in &sources.task.file_mounts {
+        match (source, bucket::Place::of(source, dest)?) {
+            (_, Some(place)) => {
+                cx.unless_cancelled(Box::pin(bucket::check(&place))).await?;
+            }
+            (MountSource::Local(path), None) => {
+                let path = sources.locate(path)?;
+                path.metadata().map_err(|e| {
+                    let what = format!("cannot read `{}`", path.display());
+                    Error::new(Kind::InvalidTask, what).caused_by(&e)
+                })?;
+            }
+            (MountSource::Uri(_) | MountSource::Storage(_), None) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Puts the work directory on the nodes.
 pub(super) async fn workdir(
     ops: &Ops,

@@ -173,7 +173,7 @@ fn what_cannot_be_synced_says_why() {
     for (mount, text) in [
         ("/data: work", "under the home directory"),
         ("~/x: nowhere", "nowhere"),
-        ("~/x: s3://bucket/prefix", "s3://bucket/prefix"),
+        ("~/x: s3://bucket/prefix", "there are no AWS credentials"),
     ] {
         let task = world.file("bad.yaml", &format!("file_mounts:\n  {mount}\nrun: true\n"));
         launch(&[&task.to_string_lossy()])

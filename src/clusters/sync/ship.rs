@@ -282,6 +282,16 @@ fn query<'a>(dest: &'a str, list: &'a List, packed: bool) -> FilesQuery<'a> {
 
 /// Says which node an error is about, where there are several.
 pub(super) fn named(cluster: &Cluster, instance: &Instance, error: Error) -> Error {
+    let error = match error.kind() {
+        // An agent of before these routes existed.
+        Kind::NotFound if error.message() == "there is no such route" => error
+            .context("the agent of the node is older than this server")
+            .hint(format!(
+                "start it anew: sky stop {0}; sky start {0}",
+                cluster.name
+            )),
+        _ => error,
+    };
     if cluster.instances.len() == 1 {
         return error;
     }
