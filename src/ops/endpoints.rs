@@ -11,7 +11,9 @@ use crate::base::{Error, Kind, Result};
 /// Runs the verb. On a machine of one's own every port is open: the address of the port that is asked for.
 pub(super) async fn run(ops: &Ops, _cx: &Cx, body: EndpointsBody) -> Result<Value> {
     let cluster = queue::reachable(ops, &body.cluster).await?;
-    let ip = &cluster.instance(NodeRank::HEAD)?.internal_ip;
+    let head = cluster.instance(NodeRank::HEAD)?;
+    // Users are elsewhere: the address that leads there from the world, where there is one.
+    let ip = head.external_ip.as_ref().unwrap_or(&head.internal_ip);
     let port = match &body.port {
         None | Some(Value::Null) => return Ok(Value::Object(Map::new())),
         Some(Value::Number(port)) => port.to_string(),

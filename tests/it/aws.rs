@@ -57,6 +57,10 @@ fn a_machine_is_a_cluster_from_launch_to_nothing_left() {
         .shows("⚙︎ Launching on AWS us-east-1")
         .shows(") from the work directory")
         .shows(") ip 10.231.");
+    world
+        .sky(&["status", "--endpoint", "8080", "demo"])
+        .ok()
+        .shows("10.231.");
     let id = only(&api);
     world
         .sky(&["exec", "demo", "exit 3"])
