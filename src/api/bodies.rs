@@ -362,6 +362,14 @@ body!(
     }
 );
 body!(
+    /// `/ssh_node_pools/deploy`, `/down`, `/list`.
+    SshPoolsBody {
+        /// The pool; none = all.
+        #[serde(default)]
+        infra: Option<String>,
+    }
+);
+body!(
     /// A body with nothing beyond the common fields.
     EmptyBody {}
 );

@@ -17,8 +17,8 @@ const COPY_DEADLINE: Duration = Duration::from_secs(900);
 const LOOK_DEADLINE: Duration = Duration::from_secs(20);
 /// The exit code by which the look says that the binary is not there yet.
 const ABSENT: i32 = 97;
-/// Tries to copy a binary whose connection breaks; each goes on where the one before ended.
-const COPIES: u32 = 5;
+/// Tries to copy a binary without getting further; each goes on where the one before ended.
+const COPIES: u32 = 3;
 
 /// A host and the binary that belongs on it. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,26 @@ pub(super) struct Host {
 impl Host {
     /// Asks `sky __node` there; copies the binary first where it is missing.
     pub(super) async fn ask<T: DeserializeOwned>(&self, ask: &Ask, most: Duration) -> Result<T> {
+        let answer = self.put(ask, most, true).await?;
+        answer.ok_or_else(|| Error::new(Kind::Internal, "a host was asked without our file on it"))
+    }
+
+    /// The same where the binary is there already; nothing where it is not.
+    pub(super) async fn ask_if_ready<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        most: Duration,
+    ) -> Result<Option<T>> {
+        self.put(ask, most, false).await
+    }
+
+    /// Asks; `copies` says what happens where the binary is missing.
+    async fn put<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        most: Duration,
+        copies: bool,
+    ) -> Result<Option<T>> {
         let file = self.binary.file().await?;
         let question = serde_json::to_string(ask).map_err(|e| Error::internal("ask a host", &e))?;
         let command = format!(
@@ -40,12 +60,15 @@ impl Host {
             shell_words::quote(&question),
         );
         let mut done = self.ssh.run(&command, tokio::io::empty(), most).await?;
+        if done.code == ABSENT && !copies {
+            return Ok(None);
+        }
         if done.code == ABSENT {
             self.require_same_machine(&done)?;
             self.copy_binary().await?;
             done = self.ssh.run(&command, tokio::io::empty(), most).await?;
         }
-        self.read(&done)
+        self.read(&done).map(Some)
     }
 
     /// Reads an answer: the last line that is one.
@@ -94,10 +117,12 @@ impl Host {
     /// Copies the binary; goes on where an earlier try ended, and takes it only when its hash is right.
     async fn copy_binary(&self) -> Result<()> {
         let file = self.binary.file().await?;
-        let mut tries = 0;
+        let (mut tries, mut reached) = (0, 0);
         loop {
-            tries += 1;
-            match self.copy_once().await {
+            let before = reached;
+            let copied = self.copy_once(&mut reached).await;
+            tries = if reached > before { 1 } else { tries + 1 };
+            match copied {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == Kind::Unreachable && tries < COPIES => {
                     tracing::info!(host = self.ssh.destination(), error = %error.one_line(), "copying on");
@@ -113,8 +138,8 @@ impl Host {
         }
     }
 
-    /// One try.
-    async fn copy_once(&self) -> Result<()> {
+    /// One try; `reached` becomes how much was there when it began.
+    async fn copy_once(&self, reached: &mut u64) -> Result<()> {
         let file = self.binary.file().await?;
         let (part, whole, size) = (&file.remote_part, &file.remote, file.length);
         let look = format!(
@@ -130,6 +155,7 @@ impl Host {
             .and_then(|line| line.trim().parse().ok())
             .unwrap_or(0);
         let from = if there > size { 0 } else { there };
+        *reached = from.max(*reached);
         let mut local = file.open().await?;
         local
             .seek(std::io::SeekFrom::Start(from))

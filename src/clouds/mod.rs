@@ -36,6 +36,7 @@ pub(crate) use absent::{ABSENT, Absent, absent};
 pub(crate) use aws::Settings as AwsSettings;
 pub(crate) use catalogs::Catalogs;
 pub(crate) use error::{Category, CloudError};
+pub(crate) use ssh::{HostReport, Ssh};
 
 /// The clouds of this release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -237,13 +238,16 @@ pub(crate) struct Clouds {
     barred: Arc<[CloudId]>,
     /// What machines cost.
     catalogs: Catalogs,
+    /// What users do with their hosts themselves.
+    hosts: Ssh,
 }
 
 impl Clouds {
     /// Makes them all; new work may use those in `allowed` (everything when absent). What exists goes on.
     pub(crate) fn new(paths: &Paths, allowed: Option<&[CloudId]>, of_aws: &AwsSettings) -> Self {
         let local: Arc<dyn Cloud> = Arc::new(local::Local::new(paths.local_nodes()));
-        let ssh: Arc<dyn Cloud> = Arc::new(ssh::Ssh::new(paths));
+        let hosts = ssh::Ssh::new(paths);
+        let ssh: Arc<dyn Cloud> = Arc::new(hosts.clone());
         let catalogs = Catalogs::new(paths);
         let aws = aws::Aws::new(paths, of_aws.clone(), catalogs.clone());
         let aws: Arc<dyn Cloud> = Arc::new(aws);
@@ -259,6 +263,7 @@ impl Clouds {
             ),
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
             catalogs,
+            hosts,
         }
     }
 
@@ -269,6 +274,7 @@ impl Clouds {
             all: Arc::new(clouds.into_iter().map(|c| (c.id(), c)).collect()),
             barred: Arc::default(),
             catalogs: Catalogs::new(paths),
+            hosts: Ssh::new(paths),
         }
     }
 
@@ -278,6 +284,11 @@ impl Clouds {
             Some(cloud) => Arc::clone(cloud),
             None => unreachable!("every cloud is made at start"),
         }
+    }
+
+    /// Returns the user's hosts, for what is done with them beside clusters.
+    pub(crate) fn hosts(&self) -> &Ssh {
+        &self.hosts
     }
 
     /// Returns those that the server's configuration leaves out.

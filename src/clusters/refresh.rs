@@ -94,14 +94,15 @@ fn judge(cluster: &Cluster, nodes: &[Seen], work: Work) -> Finding {
         return Finding::Keep;
     }
     let trouble = nodes.iter().enumerate().find_map(|(rank, node)| {
-        let why = node.machine.why.as_ref();
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        let said = node.machine.why.as_ref();
+        let why = said.map(|why| format!(": {why}")).unwrap_or_default();
         match node.machine.standing {
             Standing::Gone => Some(format!("node {rank} does not exist any more{why}")),
             Standing::Stopped => Some(format!("node {rank} is stopped{why}")),
             Standing::Running => node
                 .agent
                 .as_ref()
+                .map(|why| said.unwrap_or(why))
                 .map(|why| format!("the agent of node {rank} does not answer: {why}")),
         }
     });

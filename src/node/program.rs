@@ -93,6 +93,10 @@ async fn answer(root: &Path, ask: Ask) -> Result<Value> {
             remove_set(root.to_path_buf(), set).await?;
             Ok(json!(null))
         }
+        Ask::Leave => {
+            share::leave(root)?;
+            Ok(json!(null))
+        }
     }
 }
 

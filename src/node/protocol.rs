@@ -41,6 +41,8 @@ pub(crate) enum Ask {
         /// The name of the set.
         set: String,
     },
+    /// Remove everything of ours, this program's file included: null. Refused while there are nodes.
+    Leave,
 }
 
 /// A node of a machine.

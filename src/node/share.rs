@@ -137,6 +137,36 @@ pub(super) fn create(
     })
 }
 
+/// Removes what is of ours beside nodes: the files of this program, and the folders that are empty then.
+pub(super) fn leave(root: &Path) -> Result<()> {
+    fs::private_dir(root)?;
+    let lock = FileLock::acquire_within(&root.join(".lock"), PATIENCE)?;
+    let sets = sets(root)?;
+    if !sets.is_empty() {
+        let what = format!("there are nodes of {}", sets.join(", "));
+        return Err(Error::new(Kind::Conflict, what));
+    }
+    let own = root.with_file_name("bin");
+    for entry in std::fs::read_dir(&own).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("sky-") || name.starts_with(".sky-") {
+            let doing = |e| Error::io(format!("remove `{}`", entry.path().display()), &e);
+            std::fs::remove_file(entry.path()).map_err(doing)?;
+        }
+    }
+    std::fs::remove_dir_all(root)
+        .map_err(|e| Error::io(format!("remove `{}`", root.display()), &e))?;
+    drop(lock);
+    // Folders that hold something of others stay.
+    for folder in [Some(own.as_path()), own.parent()].into_iter().flatten() {
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the address at which this SSH session arrived.
 fn own_address() -> Option<String> {
     // client address, client port, own address, own port
@@ -211,6 +241,7 @@ mod tests {
         assert_eq!(full.kind(), Kind::ResourcesUnavailable);
         assert!(full.message().contains("CPUs free"), "{full}");
         assert!(!root.join("c").exists(), "nothing is left of a refusal");
+        assert_eq!(leave(root).expect_err("nodes").kind(), Kind::Conflict);
         // What is switched off gives its devices away, and finds others when it is switched on again.
         std::fs::write(root.join("a/0/stopped"), "").expect("switched off");
         make(root, "c", false).expect("room");

@@ -19,6 +19,7 @@ mod logs;
 mod optimize;
 mod queue;
 mod retry;
+mod ssh;
 mod start;
 mod status;
 mod stop;
@@ -34,7 +35,7 @@ use serde_json::Value;
 use crate::api::bodies::{
     AcceleratorsBody, AutostopBody, CancelBody, CheckBody, CostReportBody, DownloadLogsBody,
     EmptyBody, EndpointsBody, ExecBody, JobStatusBody, LaunchBody, OptimizeBody, QueueBody,
-    StartBody, StatusBody, StopBody,
+    SshPoolsBody, StartBody, StatusBody, StopBody,
 };
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
@@ -87,6 +88,12 @@ pub(crate) enum Op {
     ListAcceleratorCounts(AcceleratorsBody),
     /// The plan of a launch.
     Optimize(OptimizeBody),
+    /// Get SSH hosts ready.
+    SshUp(SshPoolsBody),
+    /// Remove what is ours from SSH hosts.
+    SshDown(SshPoolsBody),
+    /// SSH hosts and what of them is free.
+    SshList(SshPoolsBody),
 }
 
 /// Where the caller's files are.
@@ -161,6 +168,9 @@ impl Op {
             Self::ListAccelerators(_) => "list_accelerators",
             Self::ListAcceleratorCounts(_) => "list_accelerator_counts",
             Self::Optimize(_) => "optimize",
+            Self::SshUp(_) => "ssh_node_pools.up",
+            Self::SshDown(_) => "ssh_node_pools.down",
+            Self::SshList(_) => "ssh_node_pools.list",
         }
     }
 
@@ -210,7 +220,12 @@ impl Op {
                 long: b.refresh == crate::api::bodies::Refresh::Force,
                 ..reads(None)?
             }),
+            Self::SshUp(_) | Self::SshDown(_) => Ok(Facts {
+                long: true,
+                ..reads(None)?
+            }),
             Self::CostReport(_)
+            | Self::SshList(_)
             | Self::Check(_)
             | Self::EnabledClouds(_)
             | Self::Workspaces(_)
@@ -267,6 +282,9 @@ impl Ops {
             Op::ListAccelerators(body) => done(accelerators::list(self, body).await),
             Op::ListAcceleratorCounts(body) => done(accelerators::counts(self, body).await),
             Op::Optimize(body) => done(optimize::run(self, cx, body).await),
+            Op::SshUp(body) => done(ssh::up(self, cx, body).await),
+            Op::SshDown(body) => done(ssh::down(self, cx, body).await),
+            Op::SshList(body) => done(ssh::list(self, body).await),
         }
     }
 
@@ -297,7 +315,10 @@ impl Ops {
             | Op::Workspaces(_)
             | Op::ListAccelerators(_)
             | Op::ListAcceleratorCounts(_)
-            | Op::Optimize(_) => None,
+            | Op::Optimize(_)
+            | Op::SshUp(_)
+            | Op::SshDown(_)
+            | Op::SshList(_) => None,
         }
     }
 }

@@ -148,6 +148,8 @@ pub(crate) const RULES: &[Rule] = &[
     (Method::POST, "/cluster_events", Access::Read),
     (Method::POST, "/ssh_node_pools/deploy", Access::Write),
     (Method::POST, "/ssh_node_pools/down", Access::Write),
+    (Method::POST, "/ssh_node_pools/list", Access::Read),
+    (Method::GET, "/ssh_node_pools", Access::Read),
     (Method::POST, "/ssh_node_pools/{name}/deploy", Access::Write),
     (Method::POST, "/ssh_node_pools/{name}/down", Access::Write),
     (Method::POST, "/workspaces/create", Access::Write),

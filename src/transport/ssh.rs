@@ -213,12 +213,7 @@ impl Ssh {
     fn command(&self, remote: &str) -> Command {
         let mut ssh = self.ours.as_ref().map_or_else(ssh, ssh_to_ours);
         ssh.args(["-T", "-x", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"]);
-        ssh.args([
-            "-o",
-            "ServerAliveInterval=10",
-            "-o",
-            "ServerAliveCountMax=3",
-        ]);
+        ssh.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]);
         ssh.arg("-o").arg(format!("ConnectTimeout={CONNECT_SECS}"));
         if let Some(path) = &self.control {
             ssh.args(["-o", "ControlMaster=auto", "-o", "ControlPersist=300"]);

@@ -177,12 +177,16 @@ impl Hosts {
 
     /// Tells a world of them as the pool `lab`, with `dev` as who logs in.
     pub(crate) fn pool(&self, world: &World) {
-        let mut text = format!(
-            "lab:\n  user: dev\n  identity_file: {}\n  hosts:\n",
-            self.key.display()
-        );
-        for host in &self.machines {
-            writeln!(text, "    - {}", host.address).expect("a line");
+        let all: Vec<usize> = (0..self.machines.len()).collect();
+        self.pool_of(world, &all);
+    }
+
+    /// The same with some of them.
+    pub(crate) fn pool_of(&self, world: &World, hosts: &[usize]) {
+        let key = self.key.display();
+        let mut text = format!("lab:\n  user: dev\n  identity_file: {key}\n  hosts:\n");
+        for host in hosts {
+            writeln!(text, "    - {}", self.machines[*host].address).expect("a line");
         }
         fs::create_dir_all(world.home().join(".sky")).expect("a directory");
         fs::write(world.home().join(".sky/ssh_node_pools.yaml"), text).expect("pools");

@@ -15,7 +15,8 @@ _PLACES = {
     "client.sdk": (
         "api_cancel api_info api_login api_logout api_server_logs api_start api_status api_stop autostop cancel check "
         "cost_report down download_logs enabled_clouds endpoints exec get job_status launch list_accelerator_counts "
-        "list_accelerators optimize queue start status stop stream_and_get tail_logs tail_provision_logs validate"
+        "list_accelerators optimize queue ssh_down ssh_list ssh_up start status stop stream_and_get tail_logs "
+        "tail_provision_logs validate"
     ),
     "client.session": "RequestId",
     "clouds": (

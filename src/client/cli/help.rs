@@ -25,6 +25,7 @@ Infra:
   check        Check which infra can be used
   gpus         Show accelerators and where they are offered
   catalog      Show and update what machines of clouds cost
+  ssh          Prepare, list and clean your own SSH hosts
 
 API server:
   api          Control the API server and its requests
@@ -123,6 +124,12 @@ pub(super) const CATALOG: &str = "Examples:
   sky catalog update aws                      the list that SkyPilot publishes
   sky catalog update aws --from vms.csv
   sky catalog update aws --from api           what AWS sells now, with your credentials";
+/// Examples of `sky ssh`.
+pub(super) const SSH: &str = "Examples:
+  sky ssh up                  all hosts of ~/.sky/ssh_node_pools.yaml
+  sky ssh up --infra lab      the hosts of one pool
+  sky ssh list
+  sky ssh down --infra lab    leave the hosts as they were";
 /// Examples of `sky api`.
 pub(super) const API: &str = "Examples:
   sky api status              requests that have not finished

@@ -21,6 +21,7 @@ mod logs;
 mod many;
 mod overrides;
 mod queue;
+mod ssh;
 mod start;
 mod status;
 mod stop;
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     Gpus(gpus::GpusArgs),
     /// Show and update what machines of clouds cost
     Catalog(catalog::CatalogArgs),
+    /// Prepare, list and clean your own SSH hosts
+    Ssh(ssh::SshArgs),
     /// Control the API server and its requests
     Api(api::ApiArgs),
     /// Commands of later releases.
@@ -165,6 +168,7 @@ impl Command {
             Self::Check(args) => Box::pin(check::run(app, args)).await,
             Self::Gpus(args) => Box::pin(gpus::run(app, args)).await,
             Self::Catalog(args) => Box::pin(catalog::run(app, args)).await,
+            Self::Ssh(args) => Box::pin(ssh::run(app, args)).await,
             Self::Api(args) => Box::pin(api::run(app, args)).await,
             Self::Other(words) => Err(absent(&words).into()),
         }
@@ -172,7 +176,7 @@ impl Command {
 }
 
 /// Commands that users know and this release does not have.
-const ABSENT: [&str; 13] = [
+const ABSENT: [&str; 12] = [
     "jobs",
     "serve",
     "storage",
@@ -181,7 +185,6 @@ const ABSENT: [&str; 13] = [
     "dashboard",
     "ui",
     "workspace",
-    "ssh",
     "local",
     "debug-dump",
     "status-kubernetes",

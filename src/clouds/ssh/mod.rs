@@ -4,8 +4,12 @@
 //! in `~/.sky/nodes` (see `node`). What of a host is free is known by the host itself, so that several API servers can
 //! share it.
 
+mod agent;
+mod make;
+mod offers;
 mod placement;
 mod pools;
+mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -20,20 +24,22 @@ use super::host::Host;
 use super::{
     Capabilities, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet, Observed,
 };
-use crate::api::agent::PeerAddress;
 use crate::base::ids::NodeRank;
-use crate::base::units::Dollars;
 use crate::base::{Error, Kind, Result};
 use crate::catalog::{Offer, Supply};
 use crate::node::Standing;
-use crate::node::protocol::{Ask, Facts, Made, NodeName, Share};
+use crate::node::protocol::{Ask, Facts, NodeName};
 use crate::sys::fs;
 use crate::sys::paths::Paths;
-use crate::task::{Accelerator, Shape};
+use crate::task::Shape;
+use crate::transport::Transport;
 use crate::transport::ssh::{Host as Address, Ssh as Way, is_configured};
-use crate::transport::{ByteStream, Transport};
 
-use placement::{Placement, Placements};
+pub(crate) use upkeep::HostReport;
+
+use agent::{Agent, parts};
+use offers::offer_of;
+use placement::Placements;
 use pools::Pools;
 
 /// What a job occupies of CPUs: a node with less could run none.
@@ -47,7 +53,7 @@ const STOP: Duration = Duration::from_secs(120);
 
 /// The cloud. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Ssh {
+pub(crate) struct Ssh {
     /// What all clones share.
     inner: Arc<Inner>,
 }
@@ -178,202 +184,6 @@ impl Ssh {
             result?;
         }
         Ok(())
-    }
-
-    /// Makes what is missing of a set, on hosts that have room.
-    async fn make(&self, set: &NodeSet) -> CloudResult<Vec<Instance>> {
-        let pools = self.pools()?;
-        let pool = set.offer.region.clone().unwrap_or_default();
-        let hosts = pools.get(&pool).ok_or_else(|| {
-            let what = format!(
-                "there is no pool `{pool}` in `{}`",
-                self.inner.file.display()
-            );
-            CloudError::new(Category::Configuration, Error::new(Kind::NotFound, what))
-        })?;
-        let mut placement = self.inner.placements.read(&set.name)?.unwrap_or(Placement {
-            pool,
-            hosts: Vec::new(),
-        });
-        let mut instances = Vec::new();
-        let mut seen: Option<Vec<(Address, Result<Facts>)>> = None;
-        for rank in (0..set.count).map(NodeRank) {
-            if let Some(name) = placement.host(rank) {
-                let host = self.named(&pools, name).await?;
-                instances.push(self.create(&host, set, rank).await?);
-                continue;
-            }
-            if seen.is_none() {
-                seen = Some(self.look(hosts).await);
-            }
-            let seen = seen.as_deref().unwrap_or_default();
-            instances.push(self.place(set, rank, &mut placement, seen).await?);
-        }
-        Ok(instances)
-    }
-
-    /// Puts a rank on the host with the least room that is enough.
-    async fn place(
-        &self,
-        set: &NodeSet,
-        rank: NodeRank,
-        placement: &mut Placement,
-        seen: &[(Address, Result<Facts>)],
-    ) -> CloudResult<Instance> {
-        let wish = share_of(&set.offer);
-        let mut refusals = Vec::new();
-        let mut roomy = Vec::new();
-        for (address, facts) in seen {
-            let name = &address.destination;
-            match facts {
-                _ if placement.uses(name) => {
-                    refusals.push(format!("`{name}` has another node of this cluster"));
-                }
-                Err(error) => refusals.push(error.one_line()),
-                Ok(facts) => match facts.free().lacks(&wish) {
-                    lacks if lacks.is_empty() => roomy.push((facts.free().cpus, address)),
-                    lacks => refusals.push(format!("`{name}` has {}", lacks.join(", "))),
-                },
-            }
-        }
-        roomy.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (_, address) in roomy {
-            let host = self.host(address.clone()).await?;
-            // The intent first: what is made after this line is found again, whatever happens.
-            placement.put(rank, &address.destination);
-            self.inner.placements.write(&set.name, placement)?;
-            match self.create(&host, set, rank).await {
-                Ok(instance) => return Ok(instance),
-                Err(refusal) if refusal.is_place_bound() => {
-                    placement.hosts.retain(|(of, _)| *of != rank);
-                    self.inner.placements.write(&set.name, placement)?;
-                    refusals.push(refusal.error.one_line());
-                }
-                Err(other) => return Err(other),
-            }
-        }
-        let what = format!(
-            "no host of pool `{}` has room for node {rank}",
-            placement.pool
-        );
-        let mut error = Error::new(Kind::ResourcesUnavailable, what);
-        for refusal in refusals {
-            error = error.caused_by(&Error::new(Kind::ResourcesUnavailable, refusal));
-        }
-        Err(CloudError::new(Category::Capacity, error))
-    }
-
-    /// Makes a node on a host, or finds it there.
-    async fn create(&self, host: &Host, set: &NodeSet, rank: NodeRank) -> CloudResult<Instance> {
-        let node = NodeName {
-            set: set.name.clone(),
-            rank,
-        };
-        let ask = Ask::Create {
-            node,
-            share: share_of(&set.offer),
-            networked: set.count > 1,
-        };
-        let made: Made = host.ask(&ask, LOOK).await.map_err(|error| {
-            let category = match error.kind() {
-                Kind::ResourcesUnavailable => Category::Capacity,
-                _ => CloudError::from(error.clone()).category,
-            };
-            CloudError::new(category, error)
-        })?;
-        let ip = made
-            .address
-            .unwrap_or_else(|| host.ssh.destination().to_owned());
-        Ok(Instance {
-            rank,
-            id: format!("{}/{}/{rank}", host.ssh.destination(), set.name),
-            agent: match made.network {
-                Some(network) => PeerAddress::Tcp {
-                    address: format!("{}:{}", bracketed(&ip), network.port),
-                    token: network.token,
-                },
-                None => PeerAddress::Unix { path: made.socket },
-            },
-            internal_ip: ip,
-            external_ip: None,
-        })
-    }
-}
-
-/// An address as it stands before a port.
-fn bracketed(ip: &str) -> String {
-    if ip.contains(':') {
-        format!("[{ip}]")
-    } else {
-        ip.to_owned()
-    }
-}
-
-/// What of a machine a node takes.
-fn share_of(offer: &Offer) -> Share {
-    Share {
-        cpus: offer.vcpus,
-        memory_gb: offer.memory_gb,
-        accelerators: offer
-            .accelerators
-            .iter()
-            .map(|a| (a.name.clone(), a.count))
-            .collect(),
-    }
-}
-
-/// What a host offers for a wish: all that is free, and of what is not named a part in proportion to what is.
-fn offer_of(pool: &str, facts: &Facts, wish: &Shape) -> Offer {
-    let (free, whole) = (facts.free(), &facts.machine);
-    let part = |wished: Option<f64>, of: f64| wished.map_or(1.0, |w| (w / of).clamp(0.0, 1.0));
-    let by_cpus = part(
-        wish.cpus.filter(|a| !a.at_least).map(|a| a.value),
-        whole.cpus,
-    );
-    let by_memory = part(
-        wish.memory.filter(|a| !a.at_least).map(|a| a.value),
-        whole.memory_gb,
-    );
-    let by_devices = wish.accelerators.as_ref().map_or(1.0, |wished| {
-        let have = whole.gpus_named(&wished.name);
-        have.map_or(1.0, |(_, count)| {
-            part(Some(wished.count.ceil()), f64::from(count))
-        })
-    });
-    let round = |value: f64| (value * 10.0).floor() / 10.0;
-    let memory_gb = match (wish.memory, wish.cpus) {
-        (None, None) => free.memory_gb.min(round(whole.memory_gb * by_devices)),
-        (None, Some(_)) => free.memory_gb.min(round(whole.memory_gb * by_cpus)),
-        (Some(_), _) => free.memory_gb,
-    };
-    let vcpus = match (wish.cpus, wish.memory) {
-        (None, None) => free
-            .cpus
-            .min(round(whole.cpus * by_devices).max(LEAST_CPUS)),
-        (None, Some(_)) => free.cpus.min(round(whole.cpus * by_memory).max(1.0)),
-        (Some(_), _) => free.cpus,
-    };
-    let accelerators = wish.accelerators.as_ref().and_then(|wished| {
-        free.accelerators
-            .iter()
-            .find(|(name, count)| name.eq_ignore_ascii_case(&wished.name) && **count > 0.0)
-            .map(|(name, count)| Accelerator {
-                name: name.clone(),
-                count: *count,
-            })
-    });
-    Offer {
-        cloud: CloudId::Ssh.as_str().to_owned(),
-        display: CloudId::Ssh.display_name().to_owned(),
-        region: Some(pool.to_owned()),
-        zone: None,
-        instance_type: None,
-        vcpus,
-        memory_gb,
-        accelerators,
-        hourly: Dollars(0.0),
-        spot: false,
-        arch: None,
     }
 }
 
@@ -521,7 +331,17 @@ impl Cloud for Ssh {
                         return Ok(Standing::Gone.into());
                     };
                     let host = self.named(pools, name).await?;
-                    let facts: Facts = host.ask(&Ask::Facts, LOOK).await?;
+                    let facts: Facts = match host.ask(&Ask::Facts, LOOK).await {
+                        Ok(facts) => facts,
+                        // Whether it is off or only the way to it is cut cannot be told from here: its nodes are not gone.
+                        Err(error) if error.kind() == Kind::Unreachable => {
+                            return Ok(Observed {
+                                standing: Standing::Running,
+                                why: Some(error.one_line()),
+                            });
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     let tenant = facts
                         .tenants
                         .into_iter()
@@ -548,37 +368,4 @@ impl Cloud for Ssh {
             },
         })
     }
-}
-
-/// The agent of a node on a host.
-struct Agent {
-    /// Knows the way to the host, which the user may change.
-    cloud: Ssh,
-    /// The host.
-    host: String,
-    /// The node.
-    node: NodeName,
-}
-
-impl Transport for Agent {
-    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
-        Box::pin(async move {
-            let pools = self.cloud.pools()?;
-            let host = self.cloud.named(&pools, &self.host).await?;
-            host.open_agent(&self.node).await
-        })
-    }
-
-    fn describe(&self) -> String {
-        format!("the agent on host `{}`", self.host)
-    }
-}
-
-/// The host and the set in the id of an instance.
-fn parts(instance: &Instance) -> (&str, &str) {
-    let mut parts = instance.id.split('/');
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
 }

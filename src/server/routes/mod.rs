@@ -7,6 +7,7 @@ mod infra;
 mod login;
 mod logs;
 mod requests;
+mod ssh;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{clusters, files, health, infra, login, logs, requests, unsupported, users};
+use super::{clusters, files, health, infra, login, logs, requests, ssh, unsupported, users};
 use crate::api::bodies::HasCommon;
 use crate::base::{Error, Kind};
 use crate::ops::Op;
@@ -40,6 +40,7 @@ impl Table {
         let table = requests::routes(table);
         let table = clusters::routes(table);
         let table = infra::routes(table);
+        let table = ssh::routes(table);
         let table = logs::routes(table);
         let table = files::routes(table);
         let table = users::routes(table);

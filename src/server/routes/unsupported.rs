@@ -23,7 +23,7 @@ const EMPTY: [&str; 3] = ["/jobs/queue/v2", "/jobs/pool_status", "/serve/status"
 const EMPTY_GET: [&str; 2] = ["/storage/ls", "/volumes"];
 
 /// What is refused with one sentence.
-const REFUSED: [&str; 42] = [
+const REFUSED: [&str; 38] = [
     "/hook_logs",
     "/jobs/launch",
     "/jobs/queue",
@@ -53,10 +53,6 @@ const REFUSED: [&str; 42] = [
     "/slurm_node_info",
     "/slurm_cluster_names",
     "/cluster_events",
-    "/ssh_node_pools/deploy",
-    "/ssh_node_pools/down",
-    "/ssh_node_pools/{name}/deploy",
-    "/ssh_node_pools/{name}/down",
     "/workspaces/create",
     "/workspaces/update",
     "/workspaces/delete",
@@ -220,6 +216,6 @@ mod tests {
         );
         assert_eq!(name("/hook_logs"), "hook_logs");
         assert_eq!(name("/volumes"), "volume_list");
-        assert_eq!(name("/ssh_node_pools/{name}/down"), "ssh_node_pools.down");
+        assert_eq!(name("/kubernetes/{name}/down"), "kubernetes.down");
     }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Union
 
 from .. import dag as dags, exceptions
 from ..states import AutostopWaitFor, StatusRefreshMode
@@ -52,6 +52,9 @@ __all__ = [
     "list_accelerators",
     "optimize",
     "queue",
+    "ssh_down",
+    "ssh_list",
+    "ssh_up",
     "start",
     "status",
     "stop",
@@ -283,6 +286,21 @@ def list_accelerator_counts(
 def cost_report(days: Optional[int] = None) -> RequestId[list[CostRecord]]:
     """Lists what clusters have cost, those of the last ``days`` days or all."""
     return submit("cost_report", "/cost_report", days=days)
+
+
+def ssh_up(infra: Optional[str] = None) -> RequestId[list[dict[str, Any]]]:
+    """Gets the SSH hosts of one pool or of all ready for launches, and says what each has."""
+    return submit("ssh_node_pools.up", "/ssh_node_pools/deploy", infra=infra)
+
+
+def ssh_down(infra: Optional[str] = None) -> RequestId[list[dict[str, Any]]]:
+    """Removes everything of sky from SSH hosts; refused while a cluster uses one of them."""
+    return submit("ssh_node_pools.down", "/ssh_node_pools/down", infra=infra)
+
+
+def ssh_list(infra: Optional[str] = None) -> RequestId[list[dict[str, Any]]]:
+    """Lists SSH hosts with what they have, what of it is free, and who uses them."""
+    return submit("ssh_node_pools.list", "/ssh_node_pools/list", infra=infra)
 
 
 def endpoints(cluster: str, port: Union[int, str, None] = None) -> RequestId[dict[int, str]]:

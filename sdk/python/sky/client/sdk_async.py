@@ -315,6 +315,27 @@ async def cost_report(
     return await result_of(lambda: sdk.cost_report(days), stream_logs)
 
 
+async def ssh_up(
+    infra: Optional[str] = None, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG
+) -> list[dict[str, Any]]:
+    """See :func:`sky.ssh_up`."""
+    return await result_of(lambda: sdk.ssh_up(infra), stream_logs)
+
+
+async def ssh_down(
+    infra: Optional[str] = None, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG
+) -> list[dict[str, Any]]:
+    """See :func:`sky.ssh_down`."""
+    return await result_of(lambda: sdk.ssh_down(infra), stream_logs)
+
+
+async def ssh_list(
+    infra: Optional[str] = None, stream_logs: Optional[StreamConfig] = DEFAULT_STREAM_CONFIG
+) -> list[dict[str, Any]]:
+    """See :func:`sky.ssh_list`."""
+    return await result_of(lambda: sdk.ssh_list(infra), stream_logs)
+
+
 async def endpoints(
     cluster: str,
     port: Union[int, str, None] = None,
