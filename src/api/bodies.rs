@@ -351,6 +351,31 @@ body!(
     }
 );
 body!(
+    /// `/realtime_kubernetes_gpu_availability`: of the user's own hosts, too.
+    DevicesBody {
+        /// One pool: `ssh-NAME`.
+        #[serde(default)]
+        context: Option<String>,
+        /// Name contains.
+        #[serde(default)]
+        name_filter: Option<String>,
+        /// At least so many on a host.
+        #[serde(default)]
+        quantity_filter: Option<u32>,
+        /// Pools of hosts, and no contexts of Kubernetes.
+        #[serde(default)]
+        is_ssh: Option<bool>,
+    }
+);
+body!(
+    /// `/kubernetes_node_info`: hosts stand for nodes.
+    NodeInfoBody {
+        /// One pool: `ssh-NAME`.
+        #[serde(default)]
+        context: Option<String>,
+    }
+);
+body!(
     /// `/api/cancel`.
     ApiCancelBody {
         /// Ids or prefixes; none = all of `user_id`.

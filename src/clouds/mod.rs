@@ -36,7 +36,7 @@ pub(crate) use absent::{ABSENT, Absent, absent};
 pub(crate) use aws::Settings as AwsSettings;
 pub(crate) use catalogs::Catalogs;
 pub(crate) use error::{Category, CloudError};
-pub(crate) use ssh::{HostReport, Ssh};
+pub(crate) use ssh::{HostReport, Ssh, Stock};
 
 /// The clouds of this release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ mod bucket;
 mod cancel;
 mod check;
 mod cost_report;
+mod devices;
 mod down;
 mod endpoints;
 mod exec;
@@ -33,9 +34,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::bodies::{
-    AcceleratorsBody, AutostopBody, CancelBody, CheckBody, CostReportBody, DownloadLogsBody,
-    EmptyBody, EndpointsBody, ExecBody, JobStatusBody, LaunchBody, OptimizeBody, QueueBody,
-    SshPoolsBody, StartBody, StatusBody, StopBody,
+    AcceleratorsBody, AutostopBody, CancelBody, CheckBody, CostReportBody, DevicesBody,
+    DownloadLogsBody, EmptyBody, EndpointsBody, ExecBody, JobStatusBody, LaunchBody, NodeInfoBody,
+    OptimizeBody, QueueBody, SshPoolsBody, StartBody, StatusBody, StopBody,
 };
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
@@ -86,6 +87,10 @@ pub(crate) enum Op {
     ListAccelerators(AcceleratorsBody),
     /// Accelerators with quantities.
     ListAcceleratorCounts(AcceleratorsBody),
+    /// Accelerators of the user's own hosts, and which are free.
+    Devices(DevicesBody),
+    /// The user's own hosts, as nodes.
+    NodeInfo(NodeInfoBody),
     /// The plan of a launch.
     Optimize(OptimizeBody),
     /// Get SSH hosts ready.
@@ -166,6 +171,8 @@ impl Op {
             Self::EnabledClouds(_) => "enabled_clouds",
             Self::Workspaces(_) => "workspaces.get",
             Self::ListAccelerators(_) => "list_accelerators",
+            Self::Devices(_) => "realtime_kubernetes_gpu_availability",
+            Self::NodeInfo(_) => "kubernetes_node_info",
             Self::ListAcceleratorCounts(_) => "list_accelerator_counts",
             Self::Optimize(_) => "optimize",
             Self::SshUp(_) => "ssh_node_pools.up",
@@ -230,6 +237,8 @@ impl Op {
             | Self::EnabledClouds(_)
             | Self::Workspaces(_)
             | Self::ListAccelerators(_)
+            | Self::Devices(_)
+            | Self::NodeInfo(_)
             | Self::ListAcceleratorCounts(_)
             | Self::Optimize(_) => reads(None),
         }
@@ -280,6 +289,8 @@ impl Ops {
             Op::EnabledClouds(_) => done(check::enabled(self).await),
             Op::Workspaces(_) => Ok(Outcome::Done(check::workspaces())),
             Op::ListAccelerators(body) => done(accelerators::list(self, body).await),
+            Op::Devices(body) => done(devices::availability(self, body).await),
+            Op::NodeInfo(body) => done(devices::nodes(self, body).await),
             Op::ListAcceleratorCounts(body) => done(accelerators::counts(self, body).await),
             Op::Optimize(body) => done(optimize::run(self, cx, body).await),
             Op::SshUp(body) => done(ssh::up(self, cx, body).await),
@@ -314,6 +325,8 @@ impl Ops {
             | Op::EnabledClouds(_)
             | Op::Workspaces(_)
             | Op::ListAccelerators(_)
+            | Op::Devices(_)
+            | Op::NodeInfo(_)
             | Op::ListAcceleratorCounts(_)
             | Op::Optimize(_)
             | Op::SshUp(_)

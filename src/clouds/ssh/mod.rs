@@ -35,7 +35,7 @@ use crate::task::Shape;
 use crate::transport::Transport;
 use crate::transport::ssh::{Host as Address, Ssh as Way, is_configured};
 
-pub(crate) use upkeep::HostReport;
+pub(crate) use upkeep::{HostReport, Stock};
 
 use agent::{Agent, parts};
 use offers::offer_of;

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::table::Table;
-use crate::api::bodies::{AcceleratorsBody, CheckBody, Common, EmptyBody};
+use crate::api::bodies::{
+    AcceleratorsBody, CheckBody, Common, DevicesBody, EmptyBody, NodeInfoBody,
+};
 use crate::base::Result;
 use crate::ops::Op;
 use crate::server::admission::submit;
@@ -21,6 +23,8 @@ pub(super) fn routes(table: Table) -> Table {
         .verb::<CheckBody>("/check", Op::Check)
         .verb::<AcceleratorsBody>("/list_accelerators", Op::ListAccelerators)
         .verb::<AcceleratorsBody>("/list_accelerator_counts", Op::ListAcceleratorCounts)
+        .verb::<DevicesBody>("/realtime_kubernetes_gpu_availability", Op::Devices)
+        .verb::<NodeInfoBody>("/kubernetes_node_info", Op::NodeInfo)
         .get("/enabled_clouds", enabled_clouds)
         .doc(Doc::default().request())
         .get("/workspaces", workspaces)

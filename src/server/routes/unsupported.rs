@@ -23,7 +23,7 @@ const EMPTY: [&str; 3] = ["/jobs/queue/v2", "/jobs/pool_status", "/serve/status"
 const EMPTY_GET: [&str; 2] = ["/storage/ls", "/volumes"];
 
 /// What is refused with one sentence.
-const REFUSED: [&str; 38] = [
+const REFUSED: [&str; 36] = [
     "/hook_logs",
     "/jobs/launch",
     "/jobs/queue",
@@ -47,8 +47,6 @@ const REFUSED: [&str; 38] = [
     "/local_up",
     "/local_down",
     "/kubernetes_label_gpus",
-    "/kubernetes_node_info",
-    "/realtime_kubernetes_gpu_availability",
     "/slurm_gpu_availability",
     "/slurm_node_info",
     "/slurm_cluster_names",
