@@ -57,7 +57,7 @@ pub(super) async fn list(ops: &Ops, body: AcceleratorsBody) -> Result<Value> {
 
 /// Makes the ten positions of a row.
 fn row(found: &Found) -> Value {
-    let (cloud, name, count) = (&found.cloud, &found.name, found.count);
+    let (cloud, name, count) = (&found.cloud, &found.name, number(found.count));
     let Some(listing) = &found.listing else {
         // Of this machine or of a scheduler: nothing to pay, no machine type.
         return json!([cloud, "-", name, count, null, null, null, 0.0, null, "-"]);
@@ -75,6 +75,11 @@ fn row(found: &Found) -> Value {
         price(listing.spot),
         listing.region.as_deref().unwrap_or("-"),
     ])
+}
+
+/// Writes a whole number as one: clients print it as it comes.
+fn number(count: f64) -> Value {
+    format!("{count}").parse().map_or(Value::Null, Value::Number)
 }
 
 /// Asks the clouds and the price lists, with the filters of the body.
