@@ -37,7 +37,7 @@ use optimizer::{Market, Standing};
 const RUNS: usize = 1000;
 
 /// What is wished for.
-const WISHES: [(&str, &str); 6] = [
+const WISHES: [(&str, &str); 7] = [
     ("nothing in particular", "run: x"),
     (
         "`cpus: 2+, memory: 2x`, every region",
@@ -51,6 +51,10 @@ const WISHES: [(&str, &str); 6] = [
     (
         "any of 8 accelerators, on demand or spot",
         "resources: {any_of: [{accelerators: {G0: 1, G1: 1, G2: 1, G3: 1, G4: 1, G5: 1, G6: 1, H100: 8}}, {use_spot: true, accelerators: {G0: 1, G1: 1, G2: 1, G3: 1, G4: 1, G5: 1, G6: 1, H100: 8}}]}",
+    ),
+    (
+        "16 alternatives, every region",
+        "resources: {any_of: [{cpus: 2+, memory: 1x}, {cpus: 3+, memory: 2x}, {cpus: 4+, memory: 3x}, {cpus: 5+, memory: 1x}, {cpus: 6+, memory: 2x}, {cpus: 7+, memory: 3x}, {cpus: 8+, memory: 1x}, {cpus: 9+, memory: 2x}, {cpus: 10+, memory: 3x}, {cpus: 11+, memory: 1x}, {cpus: 12+, memory: 2x}, {cpus: 13+, memory: 3x}, {cpus: 14+, memory: 1x}, {cpus: 15+, memory: 2x}, {cpus: 16+, memory: 3x}, {cpus: 17+, memory: 1x}]}",
     ),
     ("what nobody has", "resources: {accelerators: 'H1000:3'}"),
 ];

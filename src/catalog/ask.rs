@@ -34,11 +34,6 @@ impl Table {
         {
             return Supply::default();
         }
-        let kinds: Vec<Result<(), Miss>> = self
-            .kinds
-            .iter()
-            .map(|kind| self.fits(shape, kind))
-            .collect();
         let here: Vec<bool> = self
             .places
             .iter()
@@ -52,20 +47,27 @@ impl Table {
         let mut fits: Vec<Fit> = Vec::new();
         let mut miss = Miss::Place;
         let mut cheapest = Price::NONE;
-        for ((kind, place), price) in self.kind_of.iter().zip(&self.place_of).zip(prices) {
-            if !here[usize::from(*place)] {
+        let is_here = |row: &usize| here[usize::from(self.place_of[*row])];
+        for (number, kind) in self.kinds.iter().enumerate() {
+            if let Err(other) = self.fits(shape, kind) {
+                // Whether it is sold here matters only to the reason, and then the first place tells.
+                if other > miss && self.rows(number).any(|row| is_here(&row)) {
+                    miss = other;
+                }
                 continue;
             }
-            match kinds[usize::from(*kind)] {
-                Err(other) => miss = miss.max(other),
-                Ok(()) if *price == Price::NONE => {
+            let kind = u16::try_from(number).unwrap_or(u16::MAX);
+            for row in self.rows(number).filter(is_here) {
+                let price = prices[row];
+                if price == Price::NONE {
                     miss = miss.max(if spot { Miss::Spot } else { Miss::NoPrice });
-                }
-                Ok(()) if *price > most => {
+                } else if price > most {
                     miss = Miss::Cost;
-                    cheapest = cheapest.min(*price);
+                    cheapest = cheapest.min(price);
+                } else {
+                    let place = self.places[usize::from(self.place_of[row])].seen_as;
+                    fits.push((price, kind, place));
                 }
-                Ok(()) => fits.push((*price, *kind, self.places[usize::from(*place)].seen_as)),
             }
         }
         if fits.is_empty() {
@@ -228,17 +230,11 @@ impl Table {
     fn no_such_accelerators(&self, wanted: &Accelerator, here: &[bool]) -> Why {
         let lower = wanted.name.to_ascii_lowercase();
         let mut others: Vec<(&str, f64)> = Vec::new();
-        let rows = self
-            .kind_of
-            .iter()
-            .zip(&self.place_of)
-            .filter(|(_, place)| here[usize::from(**place)]);
-        let mut seen = vec![false; self.kinds.len()];
-        for (kind, _) in rows {
-            if std::mem::replace(&mut seen[usize::from(*kind)], true) {
+        for (number, kind) in self.kinds.iter().enumerate() {
+            let mut rows = self.rows(number);
+            if !rows.any(|row| here[usize::from(self.place_of[row])]) {
                 continue;
             }
-            let kind = &self.kinds[usize::from(*kind)];
             let name = self.words.get(kind.accelerator);
             let other = (name, kind.count);
             let alike = name.to_ascii_lowercase().contains(&lower) && kind.count >= wanted.count;

@@ -60,25 +60,32 @@ impl Table {
             .map(|place| contains(self.words.get(place.region), region.as_deref()))
             .collect();
         // The cheapest row of each type, or of each type and region.
-        let mut best: HashMap<(u16, Option<super::words::Word>), (Price, Price, u16)> =
+        let mut best: HashMap<(usize, Option<super::words::Word>), (Price, Price, u16)> =
             HashMap::new();
-        for (row, (kind, place)) in self.kind_of.iter().zip(&self.place_of).enumerate() {
-            if !kinds[usize::from(*kind)] || !places[usize::from(*place)] {
-                continue;
+        for (kind, _) in kinds
+            .iter()
+            .enumerate()
+            .filter(|(_, is_listed)| **is_listed)
+        {
+            for row in self.rows(kind) {
+                let place = self.place_of[row];
+                if !places[usize::from(place)] {
+                    continue;
+                }
+                let region = self.places[usize::from(place)].region;
+                let key = (kind, filter.all_regions.then_some(region));
+                let found = (self.hourly[row], self.spot[row], place);
+                let known = best.entry(key).or_insert(found);
+                *known = found.min(*known);
             }
-            let region = self.places[usize::from(*place)].region;
-            let key = (*kind, filter.all_regions.then_some(region));
-            let found = (self.hourly[row], self.spot[row], *place);
-            let known = best.entry(key).or_insert(found);
-            *known = found.min(*known);
         }
         let mut sorted: Vec<_> = best
             .into_iter()
             .map(|((kind, _), found)| (kind, found))
             .collect();
         sorted.sort_by(|(a, found_a), (b, found_b)| {
-            let key = |kind: u16| {
-                let kind = &self.kinds[usize::from(kind)];
+            let key = |kind: usize| {
+                let kind = &self.kinds[kind];
                 (self.words.get(kind.accelerator), kind.count)
             };
             let ((name_a, count_a), (name_b, count_b)) = (key(*a), key(*b));
@@ -106,8 +113,8 @@ impl Table {
     }
 
     /// Makes a listing of a row.
-    fn listing(&self, kind: u16, (hourly, spot, place): (Price, Price, u16)) -> Listing {
-        let kind = &self.kinds[usize::from(kind)];
+    fn listing(&self, kind: usize, (hourly, spot, place): (Price, Price, u16)) -> Listing {
+        let kind = &self.kinds[kind];
         let text = |word| {
             Some(self.words.get(word))
                 .filter(|text| !text.is_empty())

@@ -92,8 +92,8 @@ pub(crate) struct Table {
     pub(super) kinds: Vec<Kind>,
     /// Places, by name.
     pub(super) places: Vec<Place>,
-    /// Column: machine type.
-    pub(super) kind_of: Vec<u16>,
+    /// The first row of each machine type, and the end of the last: rows stand by type, then place.
+    pub(super) first_row: Vec<u32>,
     /// Column: place.
     pub(super) place_of: Vec<u16>,
     /// Column: price on demand.
@@ -117,7 +117,13 @@ impl Table {
 
     /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
-        self.kind_of.len()
+        self.place_of.len()
+    }
+
+    /// Returns the rows of a machine type.
+    pub(super) fn rows(&self, kind: usize) -> std::ops::Range<usize> {
+        let at = |kind: usize| self.first_row.get(kind).map_or(0, |row| *row as usize);
+        at(kind)..at(kind + 1)
     }
 
     /// Returns the number of machine types.
@@ -145,7 +151,8 @@ impl Table {
         self.words.bytes()
             + self.kinds.capacity() * size_of::<Kind>()
             + self.places.capacity() * size_of::<Place>()
-            + (self.kind_of.capacity() + self.place_of.capacity()) * size_of::<u16>()
+            + self.first_row.capacity() * size_of::<u32>()
+            + self.place_of.capacity() * size_of::<u16>()
             + (self.hourly.capacity() + self.spot.capacity()) * size_of::<Price>()
     }
 }
@@ -194,7 +201,9 @@ pub(super) struct Builder {
     kind_ids: std::collections::HashMap<KindKey, u16>,
     /// Known places.
     place_ids: std::collections::HashMap<(Word, Word), u16>,
-    /// The table, whose types and places are not sorted yet.
+    /// Column: machine type.
+    kind_of: Vec<u16>,
+    /// The table, whose types, places and rows are not sorted yet.
     table: Table,
 }
 
@@ -209,13 +218,14 @@ impl Builder {
             words: Interner::new(),
             kind_ids: std::collections::HashMap::new(),
             place_ids: std::collections::HashMap::new(),
+            kind_of: Vec::new(),
             table: Table {
                 cloud: cloud.to_owned(),
                 origin,
                 words: Words::default(),
                 kinds: Vec::new(),
                 places: Vec::new(),
-                kind_of: Vec::new(),
+                first_row: Vec::new(),
                 place_of: Vec::new(),
                 hourly: Vec::new(),
                 spot: Vec::new(),
@@ -228,7 +238,7 @@ impl Builder {
     pub(super) fn add(&mut self, row: &Row<'_>) -> Result<(), TooMany> {
         let kind = self.kind(row)?;
         let place = self.place(row.region, row.zone)?;
-        self.table.kind_of.push(kind);
+        self.kind_of.push(kind);
         self.table.place_of.push(place);
         self.table.hourly.push(row.hourly.unwrap_or(Price::NONE));
         self.table.spot.push(row.spot.unwrap_or(Price::NONE));
@@ -298,7 +308,10 @@ impl Builder {
     /// Ends: sorts types and places, and numbers the rows accordingly.
     pub(super) fn finish(self) -> Table {
         let Self {
-            words, mut table, ..
+            words,
+            mut kind_of,
+            mut table,
+            ..
         } = self;
         let kinds = std::mem::take(&mut table.kinds);
         let facts = |kind: &Kind| {
@@ -321,7 +334,7 @@ impl Builder {
         };
         let (order, rank) = sorted(kinds.len(), |i| facts(&kinds[i]));
         table.kinds = order.iter().map(|i| kinds[*i]).collect();
-        for kind in &mut table.kind_of {
+        for kind in &mut kind_of {
             *kind = rank[usize::from(*kind)];
         }
         let places = std::mem::take(&mut table.places);
@@ -338,15 +351,28 @@ impl Builder {
         table
             .unlisted
             .retain(|region| places.iter().all(|place| place.region != *region));
-        for column in [&mut table.kind_of, &mut table.place_of] {
-            column.shrink_to_fit();
-        }
-        for column in [&mut table.hourly, &mut table.spot] {
-            column.shrink_to_fit();
-        }
+        by_kind(&mut table, &kind_of);
         table.words = words.finish();
         table
     }
+}
+
+/// Puts the rows in the order of their types and places, so that a question reads those of the types that fit, and no others.
+fn by_kind(table: &mut Table, kind_of: &[u16]) {
+    let mut order: Vec<usize> = (0..kind_of.len()).collect();
+    order.sort_by_key(|row| (kind_of[*row], table.place_of[*row]));
+    let prices = |column: &[Price]| order.iter().map(|row| column[*row]).collect();
+    table.hourly = prices(&table.hourly);
+    table.spot = prices(&table.spot);
+    table.place_of = order.iter().map(|row| table.place_of[*row]).collect();
+    let mut first_row = vec![0_u32; table.kinds.len() + 1];
+    for kind in kind_of {
+        first_row[usize::from(*kind) + 1] += 1;
+    }
+    for kind in 1..first_row.len() {
+        first_row[kind] += first_row[kind - 1];
+    }
+    table.first_row = first_row;
 }
 
 /// Sorts the numbers below `count` by a key; also returns which place each got.

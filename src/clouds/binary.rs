@@ -7,9 +7,8 @@ use ring::digest::{Context, SHA256};
 use tokio::sync::OnceCell;
 
 use crate::base::{Error, Result};
+use crate::sys::process::own_file;
 
-/// The file of the program that runs in this process, even when it has been replaced on disk meanwhile.
-const SELF: &str = "/proc/self/exe";
 /// How many digits of the hash stand in the name.
 const DIGITS: usize = 16;
 
@@ -62,7 +61,7 @@ impl File {
     fn look(server: &str) -> Result<Self> {
         let mut hash = Context::new(&SHA256);
         let mut writer = Hashing(&mut hash);
-        let length = std::fs::File::open(SELF)
+        let length = std::fs::File::open(own_file())
             .and_then(|mut file| std::io::copy(&mut file, &mut writer))
             .map_err(|e| Error::io("read this program's file", &e))?;
         let hash = hex::encode(hash.finish());
@@ -77,7 +76,7 @@ impl File {
 
     /// Opens it.
     pub(super) async fn open(&self) -> Result<tokio::fs::File> {
-        tokio::fs::File::open(SELF)
+        tokio::fs::File::open(own_file())
             .await
             .map_err(|e| Error::io("read this program's file", &e))
     }

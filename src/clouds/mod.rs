@@ -8,6 +8,8 @@ mod absent;
 mod aws;
 mod binary;
 mod catalogs;
+#[cfg(test)]
+mod conformance;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -1,6 +1,7 @@
 //! Ranking.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind, Result};
@@ -214,34 +215,33 @@ fn rank(ranked: &mut [(usize, Candidate)], order: Order) {
             Order::Cheapest => std::cmp::Ordering::Equal,
             Order::AsListed => a.alternative.cmp(&b.alternative),
         };
-        let name = |offer: &Offer| {
-            (
-                offer.instance_type.clone(),
-                offer.region.clone(),
-                offer.zone.clone(),
-            )
-        };
         listed
             .then_with(|| a.cost.0.total_cmp(&b.cost.0))
             .then_with(|| cloud_a.cmp(cloud_b))
             .then_with(|| a.alternative.cmp(&b.alternative))
-            .then_with(|| name(&a.offer).cmp(&name(&b.offer)))
+            .then_with(|| node_key(&a.offer).cmp(&node_key(&b.offer)))
     });
+}
+
+/// What a node is called, and where it is.
+fn node_key(offer: &Offer) -> (Option<&str>, Option<&str>, Option<&str>) {
+    (
+        offer.instance_type.as_deref(),
+        offer.region.as_deref(),
+        offer.zone.as_deref(),
+    )
 }
 
 /// Leaves out what is there already: the same node through two alternatives is one candidate, unless they ask for other things
 /// around it.
 fn once_each(candidates: impl Iterator<Item = Candidate>, shapes: &[Shape]) -> Vec<Candidate> {
     let mut kept: Vec<Candidate> = Vec::new();
-    let mut by_node: HashMap<_, Vec<usize>> = HashMap::new();
+    // By the hash of the key: thousands of candidates need no copies of their names.
+    let hasher = RandomState::new();
+    let mut by_node: HashMap<u64, Vec<usize>> = HashMap::new();
     for candidate in candidates {
         let offer = &candidate.offer;
-        let key = (
-            offer.instance_type.clone(),
-            offer.region.clone(),
-            offer.zone.clone(),
-        );
-        let same = by_node.entry(key).or_default();
+        let same = by_node.entry(hasher.hash_one(node_key(offer))).or_default();
         let is_known = same.iter().map(|at| &kept[*at]).any(|other| {
             other.offer == *offer
                 && shapes.get(other.alternative) == shapes.get(candidate.alternative)

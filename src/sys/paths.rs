@@ -24,6 +24,15 @@ impl Paths {
         Self { home, state }
     }
 
+    /// Returns the places under directories that a test made.
+    #[cfg(test)]
+    pub(crate) fn at(home: &Path, state: &Path) -> Self {
+        Self {
+            home: home.to_path_buf(),
+            state: state.to_path_buf(),
+        }
+    }
+
     /// The user's home directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home

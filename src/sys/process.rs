@@ -37,5 +37,27 @@ pub(crate) fn own_id() -> u32 {
     std::process::id()
 }
 
+/// Returns the file of the program that runs in this process, even when it has been replaced on disk meanwhile.
+#[cfg(not(test))]
+pub(crate) fn own_file() -> std::path::PathBuf {
+    "/proc/self/exe".into()
+}
+
+/// Unit tests are another program: theirs is the one that is built beside them.
+#[cfg(test)]
+pub(crate) fn own_file() -> std::path::PathBuf {
+    let this = std::env::current_exe().expect("this program has a file");
+    let built = this
+        .ancestors()
+        .nth(2)
+        .expect("a build directory")
+        .join("sky");
+    assert!(
+        built.is_file(),
+        "{built:?} is missing: cargo test builds it"
+    );
+    built
+}
+
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ use crate::base::{Error, Kind, Result};
 use crate::sys::fs::open_append;
 use crate::sys::limits::restore_open_files;
 use crate::sys::lock::FileLock;
+use crate::sys::process::own_file;
 
 /// The number by which a child is told where to report: its standard output.
 pub(crate) const READY_FD: &str = "1";
@@ -112,7 +113,7 @@ fn spawn(what: &Start<'_>, name: &str) -> Result<Child> {
         clippy::disallowed_methods,
         reason = "sys is where processes are started"
     )]
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(own_file());
     command
         .arg0("sky")
         .args(what.args)

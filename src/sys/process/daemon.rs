@@ -13,9 +13,6 @@ use std::process::Stdio;
 use super::table::{self, Identity};
 use crate::base::{Error, Result};
 
-/// The program that runs in this process, even when its file has been replaced meanwhile.
-const SELF: &str = "/proc/self/exe";
-
 /// What to start. The environment is given whole: nothing of ours is inherited.
 #[derive(Debug)]
 pub(crate) struct Launch {
@@ -61,7 +58,7 @@ pub(crate) fn run_program(
 
 /// Starts our own binary as a child with nothing but `/dev/null` open (its messages go to `log`).
 pub(crate) fn spawn_self(launch: &Launch, log: File) -> Result<Option<Identity>> {
-    let child = std::process::Command::new(SELF)
+    let child = std::process::Command::new(super::own_file())
         .arg0("sky")
         .args(&launch.arguments)
         .env_clear()

@@ -1,0 +1,216 @@
+//! One list of cases that every cloud passes, with real machines and agents where the cloud has them.
+//!
+//! What is tried after a refusal is no business of a cloud: `clusters/tests` has those cases, against the cloud in memory.
+//! Agents are the program `sky` that is built beside the tests.
+
+mod agents;
+mod ssh;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Cloud, CloudId, CloudResult, Instance, NodeSet, Standing, fake};
+use crate::catalog::Offer;
+use crate::sys::paths::Paths;
+use crate::task::{Accelerator, Amount, Shape};
+
+/// A cloud under test.
+struct Subject {
+    /// The cloud.
+    cloud: Arc<dyn Cloud>,
+    /// What is asked for.
+    wish: Shape,
+    /// The most machines of one set.
+    most: u32,
+    /// Whether its machines run agents.
+    has_agents: bool,
+    /// Tells the sets of this run from others'.
+    run: String,
+}
+
+impl Subject {
+    /// Prepares a cloud.
+    fn new(cloud: Arc<dyn Cloud>, most: u32, has_agents: bool) -> Self {
+        let run = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            cloud,
+            wish: Shape::default(),
+            most,
+            has_agents,
+            run: run[..8].to_owned(),
+        }
+    }
+
+    /// Returns the first offer for the wish, in its first zone.
+    async fn offer(&self) -> Offer {
+        let supply = self.cloud.offers(&self.wish).await.expect("an answer");
+        assert!(supply.lack.is_none(), "{:?}", supply.lack);
+        let mut offer = supply.offers.into_iter().next().expect("an offer");
+        if offer.zone.is_none() {
+            let zones = self.cloud.zones(&offer).await.expect("zones");
+            offer.zone = zones.into_iter().next();
+        }
+        offer
+    }
+
+    /// Names a set.
+    async fn set(&self, name: &str, count: u32) -> NodeSet {
+        NodeSet {
+            name: format!("conf-{name}-{}", self.run),
+            count: count.min(self.most),
+            offer: self.offer().await,
+            wish: self.wish.clone(),
+            labels: [("sky-cluster".to_owned(), name.to_owned())].into(),
+            token: uuid::Uuid::new_v4().to_string(),
+        }
+    }
+
+    /// Makes a set.
+    async fn make(&self, set: &NodeSet) -> Vec<Instance> {
+        let made = self.cloud.provision(set).await.expect("machines");
+        let ranks: Vec<u32> = made.iter().map(|instance| instance.rank.0).collect();
+        assert_eq!(ranks, (0..set.count).collect::<Vec<_>>(), "all, by rank");
+        made
+    }
+
+    /// Checks how all machines of a set stand.
+    async fn stands(&self, set: &NodeSet, wanted: Standing) {
+        let seen = self.cloud.observe(set).await.expect("a look");
+        assert_eq!(seen.len(), set.count as usize);
+        assert!(seen.iter().all(|one| one.standing == wanted), "{seen:?}");
+    }
+
+    /// Whether the cloud says that a set exists.
+    async fn is_owned(&self, set: &NodeSet) -> bool {
+        let owned = self.cloud.owned().await.expect("names");
+        owned.contains(&set.name)
+    }
+}
+
+/// Passes all cases.
+async fn conforms(subject: &Subject) {
+    what_fits_is_offered_and_what_does_not_is_explained(subject).await;
+    a_set_is_made_once_and_removed_once(subject).await;
+    a_stopped_set_comes_back(subject).await;
+    a_stray_is_removed_by_its_name(subject).await;
+    what_never_was_can_be_removed(subject).await;
+    if subject.has_agents {
+        agents::run_jobs_on_all_nodes(subject).await;
+    }
+}
+
+async fn what_fits_is_offered_and_what_does_not_is_explained(subject: &Subject) {
+    let offer = subject.offer().await;
+    assert_eq!(offer.cloud, subject.cloud.id().as_str());
+    let impossible = Shape {
+        accelerators: Some(Accelerator {
+            name: "NoSuchThing".to_owned(),
+            count: 64.0,
+        }),
+        ..subject.wish.clone()
+    };
+    let supply = subject.cloud.offers(&impossible).await.expect("an answer");
+    assert!(supply.offers.is_empty());
+    assert!(supply.lack.is_some(), "it says why");
+}
+
+async fn a_set_is_made_once_and_removed_once(subject: &Subject) {
+    let set = subject.set("once", 2).await;
+    subject.stands(&set, Standing::Gone).await;
+    let made = subject.make(&set).await;
+    let again = subject.make(&set).await;
+    let ids = |all: &[Instance]| all.iter().map(|i| i.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&made), ids(&again), "the same machines");
+    subject.stands(&set, Standing::Running).await;
+    assert!(subject.is_owned(&set).await);
+    for _ in 0..2 {
+        subject.cloud.terminate(&set).await.expect("removed");
+        subject.stands(&set, Standing::Gone).await;
+    }
+    assert!(!subject.is_owned(&set).await);
+    // The next life of the name.
+    let next = NodeSet {
+        token: uuid::Uuid::new_v4().to_string(),
+        ..set
+    };
+    subject.make(&next).await;
+    subject.stands(&next, Standing::Running).await;
+    subject.cloud.terminate(&next).await.expect("removed");
+}
+
+async fn a_stopped_set_comes_back(subject: &Subject) {
+    let set = subject.set("stop", 2).await;
+    if !subject.cloud.capabilities(&set.offer).stop {
+        return;
+    }
+    let made = subject.make(&set).await;
+    for _ in 0..2 {
+        subject.cloud.stop(&set).await.expect("stopped");
+        subject.stands(&set, Standing::Stopped).await;
+    }
+    assert!(subject.is_owned(&set).await, "its disks are kept");
+    let back = subject.make(&set).await;
+    subject.stands(&set, Standing::Running).await;
+    assert_eq!(made[0].id, back[0].id);
+    subject.cloud.stop(&set).await.expect("stopped");
+    subject.cloud.terminate(&set).await.expect("removed");
+    subject.stands(&set, Standing::Gone).await;
+}
+
+async fn a_stray_is_removed_by_its_name(subject: &Subject) {
+    let set = subject.set("stray", 1).await;
+    subject.make(&set).await;
+    assert!(subject.is_owned(&set).await);
+    for _ in 0..2 {
+        let removed = subject.cloud.terminate_stray(&set.name).await;
+        removed.expect("removed");
+    }
+    assert!(!subject.is_owned(&set).await);
+    subject.stands(&set, Standing::Gone).await;
+}
+
+async fn what_never_was_can_be_removed(subject: &Subject) {
+    let set = subject.set("never", 2).await;
+    let all: [CloudResult<()>; 2] = [
+        subject.cloud.terminate(&set).await,
+        subject.cloud.terminate_stray(&set.name).await,
+    ];
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+}
+
+#[tokio::test]
+async fn fake() {
+    let fake = fake::Fake::new(CloudId::Local, &[("r1", &["a", "b"]), ("r2", &[])]);
+    let mut subject = Subject::new(Arc::new(fake), 2, false);
+    subject.wish.cpus = Some(Amount::at_least(2.0));
+    conforms(&subject).await;
+}
+
+#[tokio::test]
+async fn local() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let paths = Paths::at(dir.path(), &dir.path().join("state"));
+    let cloud = super::local::Local::new(paths.local_nodes());
+    conforms(&Subject::new(Arc::new(cloud), 2, true)).await;
+}
+
+/// Runs a test of this program in a home of its own, with these variables.
+fn in_a_home(test: &str, home: &Path, variables: &[(&str, &str)]) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test starts itself, since a home belongs to a process"
+    )]
+    let ran = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env("HOME", home)
+        .envs(variables.iter().copied())
+        .output()
+        .expect("it runs");
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(ran.status.success(), "{told}");
+    assert!(told.contains("1 passed"), "{told}");
+}
