@@ -74,6 +74,7 @@ fn config(of: &Instance, all: &[Instance]) -> NodeConfig {
         cpus: 1.0,
         accelerators: [].into(),
         kill_grace_secs: 5.0,
+        owns_machine: false,
     }
 }
 
