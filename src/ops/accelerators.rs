@@ -79,7 +79,9 @@ fn row(found: &Found) -> Value {
 
 /// Writes a whole number as one: clients print it as it comes.
 fn number(count: f64) -> Value {
-    format!("{count}").parse().map_or(Value::Null, Value::Number)
+    format!("{count}")
+        .parse()
+        .map_or(Value::Null, Value::Number)
 }
 
 /// Asks the clouds and the price lists, with the filters of the body.
