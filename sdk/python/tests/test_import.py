@@ -71,7 +71,8 @@ def test_nothing_is_unpickled() -> None:
 
 #: Routes that are no business of this package: operators, shells, browsers, what SkyPilot's client asks besides.
 OTHERS = re.compile(
-    r"/(users|workspaces|metrics|hook_logs|api/completion|jobs/events|jobs/queue$|api/openapi|auth/|api/v1/auth/|token$|upload$)"
+    r"/(users|workspaces|metrics|hook_logs|api/completion|jobs/events|jobs/queue$|api/openapi|auth/|api/v1/auth/|token$|upload$"
+    r"|kubernetes_node_info|realtime_kubernetes|ssh_node_pools$|ssh_node_pools/\{name\})"
 )
 
 
