@@ -16,7 +16,6 @@ REFUSED = [
     'serve logs a 1 --no-follow',
     'serve down -y a',
     'local up',
-    'ssh up',
 ]
 if RELEASE >= (0, 13):
     REFUSED.append('logs --hook stop a')
@@ -53,6 +52,13 @@ def test_what_the_server_does_not_do_is_one_sentence(served):
         served.published(*words.split()).ends(0).shows(shown).hides('Traceback')
     for words in REFUSED:
         served.published(*words.split()).shows(NOT_YET).hides('Traceback')
+
+
+def test_pools_of_hosts(served):
+    """Without any, the server says where they are named."""
+    served.published('ssh', 'up').shows(r'there are no pools in').hides('Traceback')
+    words = ['gpus', 'list'] if RELEASE >= (0, 12) else ['show-gpus']
+    served.published(*words, '--infra', 'ssh').hides('Traceback')
 
 
 class Peer(http.server.BaseHTTPRequestHandler):
