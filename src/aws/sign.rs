@@ -34,15 +34,55 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
 }
 
+/// What a signature is valid for: a time, and a service of a region.
+struct Scope<'a> {
+    /// As `20150830T123600Z`.
+    time: String,
+    /// The region.
+    region: &'a str,
+    /// The service.
+    service: &'a str,
+}
+
+impl<'a> Scope<'a> {
+    /// Makes the scope of a call.
+    fn new(now: Moment, region: &'a str, service: &'a str) -> Self {
+        Self {
+            time: now.timestamp().strftime("%Y%m%dT%H%M%SZ").to_string(),
+            region,
+            service,
+        }
+    }
+
+    /// Returns the parts of its name.
+    fn parts(&self) -> [&str; 4] {
+        [&self.time[..8], self.region, self.service, "aws4_request"]
+    }
+
+    /// Returns its name.
+    fn name(&self) -> String {
+        self.parts().join("/")
+    }
+
+    /// Signs a call in its canonical form.
+    fn signature(&self, credentials: &Credentials, canonical: &str) -> String {
+        let (time, name, canonical) = (&self.time, self.name(), hash(canonical.as_bytes()));
+        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{name}\n{canonical}");
+        let secret = format!("AWS4{}", credentials.secret.reveal());
+        let key = self.parts().into_iter();
+        let key = key.fold(secret.into_bytes(), |key, part| mac(&key, part));
+        hex::encode(mac(&key, &to_sign))
+    }
+}
+
 /// Adds date, token and signature; returns all headers to be sent.
 pub(super) fn sign(
     mut call: Unsigned<'_>,
     credentials: &Credentials,
     now: Moment,
 ) -> Vec<(&'static str, String)> {
-    let time = now.timestamp().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let day = &time[..8];
-    call.headers.push(("x-amz-date", time.clone()));
+    let scope = Scope::new(now, call.region, call.service);
+    call.headers.push(("x-amz-date", scope.time.clone()));
     if let Some(token) = &credentials.token {
         call.headers
             .push(("x-amz-security-token", token.reveal().to_owned()));
@@ -56,17 +96,8 @@ pub(super) fn sign(
     }
     let (method, path, body) = (call.method, call.path, hash(call.body));
     let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{body}");
-    let scope = format!("{day}/{}/{}/aws4_request", call.region, call.service);
-    let to_sign = format!(
-        "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-        hash(canonical.as_bytes())
-    );
-    let secret = format!("AWS4{}", credentials.secret.reveal());
-    let key = [day, call.region, call.service, "aws4_request"]
-        .iter()
-        .fold(secret.into_bytes(), |key, part| mac(&key, part));
-    let signature = hex::encode(mac(&key, &to_sign));
-    let id = &credentials.access_key;
+    let signature = scope.signature(credentials, &canonical);
+    let (id, scope) = (&credentials.access_key, scope.name());
     call.headers.push((
         "authorization",
         format!(
@@ -109,16 +140,14 @@ pub(super) fn encode(text: &str, is_path: bool) -> String {
 
 /// Returns the query of a URL that carries its own signature.
 pub(super) fn presign(call: &Presigned<'_>, credentials: &Credentials, now: Moment) -> String {
-    let time = now.timestamp().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let day = &time[..8];
-    let scope = format!("{day}/{}/{}/aws4_request", call.region, call.service);
+    let scope = Scope::new(now, call.region, call.service);
     let mut pairs: Vec<(&str, String)> = vec![
         ("X-Amz-Algorithm", "AWS4-HMAC-SHA256".to_owned()),
         (
             "X-Amz-Credential",
-            format!("{}/{scope}", credentials.access_key),
+            format!("{}/{}", credentials.access_key, scope.name()),
         ),
-        ("X-Amz-Date", time.clone()),
+        ("X-Amz-Date", scope.time.clone()),
         ("X-Amz-Expires", call.valid.as_secs().to_string()),
         ("X-Amz-SignedHeaders", "host".to_owned()),
     ];
@@ -138,18 +167,8 @@ pub(super) fn presign(call: &Presigned<'_>, credentials: &Credentials, now: Mome
     let query = pairs.join("&");
     let (path, host) = (call.path, call.host);
     let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
-    let to_sign = format!(
-        "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-        hash(canonical.as_bytes())
-    );
-    let secret = format!("AWS4{}", credentials.secret.reveal());
-    let key = [day, call.region, call.service, "aws4_request"]
-        .iter()
-        .fold(secret.into_bytes(), |key, part| mac(&key, part));
-    format!(
-        "{query}&X-Amz-Signature={}",
-        hex::encode(mac(&key, &to_sign))
-    )
+    let signature = scope.signature(credentials, &canonical);
+    format!("{query}&X-Amz-Signature={signature}")
 }
 
 #[cfg(test)]

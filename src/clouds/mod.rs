@@ -34,6 +34,7 @@ use crate::task::Shape;
 use crate::transport::Transport;
 
 pub(crate) use crate::node::Standing;
+pub(crate) use crate::node::machine::quantities_of;
 pub(crate) use absent::{ABSENT, Absent, absent};
 pub(crate) use aws::Settings as AwsSettings;
 pub(crate) use catalogs::Catalogs;

@@ -52,14 +52,19 @@ impl Machine {
         self.models()
             .into_iter()
             .map(|(name, count)| {
-                let powers = (0..u32::BITS)
-                    .map(|n| 1_u32 << n)
-                    .take_while(|n| *n < count);
-                let counts = powers.chain([count]).map(f64::from).collect();
+                let counts = quantities_of(count).map(f64::from).collect();
                 (name, counts)
             })
             .collect()
     }
+}
+
+/// Returns what can be asked for of so many: powers of two, and all.
+pub(crate) fn quantities_of(count: u32) -> impl Iterator<Item = u32> {
+    (0..u32::BITS)
+        .map(|power| 1 << power)
+        .take_while(move |quantity| *quantity < count)
+        .chain([count])
 }
 
 /// Reads total memory out of `/proc/meminfo`, in GB to one decimal.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Ops;
 use crate::api::bodies::{DevicesBody, NodeInfoBody};
 use crate::base::{Kind, Result};
-use crate::clouds::{HostReport, Stock};
+use crate::clouds::{HostReport, Stock, quantities_of};
 
 /// What the name of a pool begins with where contexts are named.
 const PREFIX: &str = "ssh-";
@@ -34,7 +34,7 @@ pub(super) async fn availability(ops: &Ops, body: DevicesBody) -> Result<Value> 
             if fits(&body, name, *count) {
                 let models = pools.entry(pool.clone()).or_default();
                 let model = models.entry(name.clone()).or_default();
-                model.counts.extend(quantities(*count));
+                model.counts.extend(quantities_of(*count));
                 model.capacity += count;
                 model.free += free(&stock, name);
             }
@@ -96,14 +96,6 @@ fn free(stock: &Stock, name: &str) -> u32 {
         .unwrap_or(0)
 }
 
-/// What can be asked for of so many: powers of two, and all.
-fn quantities(count: u32) -> impl Iterator<Item = u32> {
-    (0..u32::BITS)
-        .map(|power| 1 << power)
-        .take_while(move |quantity| *quantity < count)
-        .chain([count])
-}
-
 /// Whether a model is asked for.
 fn fits(body: &DevicesBody, name: &str, count: u32) -> bool {
     let part = body.name_filter.as_ref();
@@ -112,17 +104,4 @@ fn fits(body: &DevicesBody, name: &str, count: u32) -> bool {
             .contains(&part.to_ascii_lowercase())
     });
     named && body.quantity_filter.is_none_or(|wanted| count >= wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_powers_of_two_and_all() {
-        let of = |count| quantities(count).collect::<Vec<_>>();
-        assert_eq!(of(1), [1]);
-        assert_eq!(of(6), [1, 2, 4, 6]);
-        assert_eq!(of(8), [1, 2, 4, 8]);
-    }
 }

@@ -91,6 +91,7 @@ fn struck(world: &World, hosts: &Hosts, host: usize, sign: &str, fault: &str, he
     appears(hosts, host, sign);
     hosts.act(fault, host);
     if heals {
+        // As long as it is away.
         std::thread::sleep(Duration::from_secs(2));
         hosts.act(if fault == "stop" { "start" } else { "join" }, host);
     }
@@ -172,8 +173,12 @@ fn jobs_go_on_and_followers_go_on_at_the_byte() {
                 ];
                 world.sky(&args).ok();
                 let follower = world.spawn(&["logs", "demo", "1"]);
-                std::thread::sleep(Duration::from_secs(2));
+                wait_for("the job talks", || {
+                    let said = world.sky(&["logs", "demo", "1", "--no-follow"]);
+                    said.stdout.contains("line 10")
+                });
                 hosts.act(fault, host);
+                // As long as the link is away.
                 std::thread::sleep(Duration::from_secs(4));
                 hosts.act("join", host);
                 let ran = world.finish(follower).ok();
