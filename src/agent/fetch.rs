@@ -124,9 +124,16 @@ async fn attempt(
     (file, arrival): (&FetchFile, &Arc<Arrival>),
     from: u64,
 ) -> Result<u64> {
+    // Who writes holds the right to: this call may be dropped before its thread is done.
+    let held = Arc::clone(place);
     if from == arrival.size {
         let arrival = Arc::clone(arrival);
-        return blocking(move || arrival.take(std::io::empty(), from)).await;
+        let work = move || {
+            let taken = arrival.take(std::io::empty(), from);
+            drop(held);
+            taken
+        };
+        return blocking(work).await;
     }
     let mut call = Call::get(path)
         .timeout(ANSWER)
@@ -159,7 +166,11 @@ async fn attempt(
     };
     let body = Body::new(answer.into_body());
     let arrival = Arc::clone(arrival);
-    let take = move |stream: transfer::Incoming| arrival.take(stream, from);
+    let take = move |stream: transfer::Incoming| {
+        let taken = arrival.take(stream, from);
+        drop(held);
+        taken
+    };
     transfer::receive(body, &place.turn.stop, Some(SILENCE), take).await
 }
 

@@ -89,7 +89,7 @@ pub(crate) struct FetchFile {
 pub(crate) struct GitWorkdir {
     /// Under the node's home.
     pub(crate) dest: String,
-    /// Where it is cloned from, without credentials.
+    /// Where it is cloned from. It may hold credentials: show `shown()`.
     pub(crate) url: String,
     /// Branch, tag or commit; the remote's own branch without one.
     pub(crate) git_ref: Option<String>,
@@ -97,6 +97,20 @@ pub(crate) struct GitWorkdir {
     pub(crate) token: Option<String>,
     /// Private key for ssh.
     pub(crate) ssh_key: Option<String>,
+}
+
+impl GitWorkdir {
+    /// Returns the URL as it may be shown.
+    pub(crate) fn shown(&self) -> String {
+        match self.url.split_once("://") {
+            Some((scheme, rest)) if scheme.starts_with("http") => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                let host = authority.rsplit('@').next().unwrap_or(authority);
+                format!("{scheme}://{host}{path}")
+            }
+            _ => self.url.clone(),
+        }
+    }
 }
 
 /// How a repository on a node stands.

@@ -11,6 +11,7 @@ use super::{Aws, Fault};
 use crate::base::clock::{Moment, monotonic};
 use crate::base::{Error, Kind};
 use crate::http::call::Call;
+use crate::sys::random;
 
 /// The time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -290,9 +291,8 @@ fn pause(attempt: u32) -> Duration {
     let most = FIRST_PAUSE
         .saturating_mul(1 << attempt.min(10))
         .min(LONGEST_PAUSE);
-    let mut bytes = [0; 4];
     // Without randomness the whole pause is as good.
-    let part = getrandom::fill(&mut bytes).map_or(u32::MAX, |()| u32::from_le_bytes(bytes));
+    let part = random::bytes().map_or(u32::MAX, u32::from_le_bytes);
     most.mul_f64(0.25 + 0.75 * f64::from(part) / f64::from(u32::MAX))
 }
 

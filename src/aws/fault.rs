@@ -123,12 +123,14 @@ impl Fault {
         let (code, message) = from_xml(&text)
             .or_else(|| from_json(&text))
             .unwrap_or_default();
+        let message = match code.as_str() {
+            // AWS quotes the call, the session's token included.
+            "SignatureDoesNotMatch" => "the secret key is not that of the access key".to_owned(),
+            _ if message.is_empty() => format!("status {status} without a reason"),
+            _ => message,
+        };
         Self::Refused {
-            message: if message.is_empty() {
-                format!("status {status} without a reason")
-            } else {
-                message
-            },
+            message,
             code,
             status,
             action: action.to_owned(),

@@ -12,7 +12,7 @@ use super::calls::Calls;
 use super::cookies;
 use super::exit::{Outcome, Stop};
 use super::identity::Identity;
-use super::session::until_signal;
+use super::session::{Repeat, until_signal};
 use super::target::Target;
 use crate::base::secret::Secret;
 use crate::base::{Error, Kind, Result};
@@ -88,8 +88,12 @@ impl BrowserLogin {
     /// Asks until there is a session.
     async fn wait(&self) -> Result<Session> {
         loop {
-            if let Some(token) = self.calls.session_of(self.verifier.reveal()).await? {
-                return read(&token);
+            match self.calls.session_of(self.verifier.reveal()).await {
+                Ok(Some(token)) => return read(&token),
+                Ok(None) => {}
+                // The server may be back before the time is over.
+                Err(error) if Repeat::Always.covers(error.kind()) => {}
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -111,6 +115,9 @@ fn read(token: &str) -> Result<Session> {
     session
         .cookies
         .retain(|name, value| is_clean(name) && is_clean(value));
+    if session.cookies.is_empty() {
+        return Err(invalid());
+    }
     Ok(session)
 }
 
@@ -125,5 +132,6 @@ mod tests {
         assert_eq!(session.cookies, [("a".to_owned(), "1".to_owned())].into());
         assert!(read("%%%").is_err());
         assert!(read(&BASE64.encode("[]")).is_err());
+        assert!(read(&BASE64.encode(r#"{"cookies":{}}"#)).is_err());
     }
 }

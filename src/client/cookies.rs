@@ -56,22 +56,27 @@ impl<'a> Cookie<'a> {
 
     /// Whether it is for a server.
     fn suits(&self, server: &Server<'_>, now: i64) -> bool {
-        let bare = self.domain.trim_start_matches('.');
-        let below = server
-            .host
-            .strip_suffix(bare)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        below
+        let below = self.domain.starts_with('.')
+            && server.host.ends_with(&self.domain.to_ascii_lowercase());
+        let path = format!("{}/", self.path.trim_end_matches('/'));
+        (self.is_of(server) || below)
             && (server.secure || !self.secure)
             && (self.expires == 0 || self.expires > now)
-            && server.prefix.starts_with(self.path.trim_end_matches('/'))
+            && format!("{}/", server.prefix).starts_with(&path)
+    }
+
+    /// Whether it was set for a server itself.
+    fn is_of(&self, server: &Server<'_>) -> bool {
+        self.domain
+            .trim_start_matches('.')
+            .eq_ignore_ascii_case(&server.host)
     }
 }
 
 /// What of an address decides over cookies.
 struct Server<'a> {
-    /// Name or address.
-    host: &'a str,
+    /// Name or address, in lower case.
+    host: String,
     /// The path of the server.
     prefix: &'a str,
     /// Whether it is reached over TLS.
@@ -83,7 +88,7 @@ impl<'a> Server<'a> {
     fn of(endpoint: &'a Endpoint) -> Option<Self> {
         let remote = endpoint.remote()?;
         Some(Self {
-            host: &remote.host,
+            host: remote.host.to_ascii_lowercase(),
             prefix: &remote.prefix,
             secure: matches!(endpoint, Endpoint::Https(_)),
         })
@@ -125,10 +130,11 @@ pub(crate) fn forget(paths: &Paths, endpoint: &Endpoint) -> Result<()> {
     let Some(text) = read_optional(&file)? else {
         return Ok(());
     };
-    let others = text.lines().filter(|line| {
-        Cookie::parse(line).is_none_or(|c| c.domain.trim_start_matches('.') != server.host)
-    });
-    let others: Vec<&str> = others.collect();
+    let is_of = |line: &&str| Cookie::parse(line).is_some_and(|cookie| cookie.is_of(&server));
+    let (own, others): (Vec<&str>, Vec<&str>) = text.lines().partition(is_of);
+    if own.is_empty() {
+        return Ok(());
+    }
     write_atomic(&file, (others.join("\n") + "\n").as_bytes(), 0o600)
 }
 
@@ -157,10 +163,8 @@ fn pick(text: &str, server: &Server<'_>, now: i64) -> String {
 fn merge(text: &str, server: &Server<'_>, cookies: &BTreeMap<String, String>, now: i64) -> String {
     let mut merged = format!("{MAGIC}\n");
     for line in text.lines().filter(|line| !line.starts_with("# ")) {
-        let replaced = Cookie::parse(line).is_some_and(|cookie| {
-            cookie.domain.trim_start_matches('.') == server.host
-                && cookies.contains_key(cookie.name)
-        });
+        let replaced = Cookie::parse(line)
+            .is_some_and(|cookie| cookie.is_of(server) && cookies.contains_key(cookie.name));
         if !replaced {
             merged.push_str(line);
             merged.push('\n');
@@ -168,7 +172,7 @@ fn merge(text: &str, server: &Server<'_>, cookies: &BTreeMap<String, String>, no
     }
     let secure = if server.secure { "TRUE" } else { "FALSE" };
     for (name, value) in cookies {
-        let (host, end) = (server.host, now + LIFE_SECONDS);
+        let (host, end) = (&server.host, now + LIFE_SECONDS);
         // Writing to a string cannot fail.
         writeln!(merged, ".{host}\tTRUE\t\t{secure}\t{end}\t{name}\t{value}").unwrap_or_default();
     }
@@ -179,9 +183,9 @@ fn merge(text: &str, server: &Server<'_>, cookies: &BTreeMap<String, String>, no
 mod tests {
     use super::*;
 
-    fn server(host: &'static str, secure: bool) -> Server<'static> {
+    fn server(host: &str, secure: bool) -> Server<'static> {
         Server {
-            host,
+            host: host.to_owned(),
             prefix: "",
             secure,
         }
@@ -214,5 +218,19 @@ mod tests {
         let merged = merge(theirs, &server("h", false), &cookies, 1);
         assert_eq!(pick(&merged, &server("h", false), 2), "session=2; old=3");
         assert!(merged.starts_with(MAGIC), "{merged}");
+        // Without a dot it is for one host; a path is one of whole names.
+        let strict = "h\tFALSE\t/a\tFALSE\t0\tone\t1\n";
+        assert_eq!(pick(strict, &server("a.h", false), 1), "");
+        for (prefix, picked) in [("/a", "one=1"), ("/a/b", "one=1"), ("/ab", ""), ("", "")] {
+            let server = Server {
+                prefix,
+                ..server("H", false)
+            };
+            let server = Server {
+                host: server.host.to_ascii_lowercase(),
+                ..server
+            };
+            assert_eq!(pick(strict, &server, 1), picked, "{prefix}");
+        }
     }
 }

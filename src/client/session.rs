@@ -274,7 +274,7 @@ pub(crate) enum Repeat {
 
 impl Repeat {
     /// Returns whether a call may be repeated after this.
-    const fn covers(self, kind: Kind) -> bool {
+    pub(crate) const fn covers(self, kind: Kind) -> bool {
         match self {
             Self::Always => matches!(kind, Kind::TooBusy | Kind::Unreachable | Kind::Timeout),
             Self::WhenRefused => matches!(kind, Kind::TooBusy),

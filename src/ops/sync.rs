@@ -181,7 +181,7 @@ async fn repository(
         token: secret(GIT_TOKEN),
         ssh_key,
     };
-    let shown = without_credentials(url);
+    let shown = workdir.shown();
     let at = git_ref.map(|name| format!(" ({name})")).unwrap_or_default();
     cx.spinner("[bold cyan]Syncing workdir[/]");
     cx.line("⚙︎ Syncing files.");
@@ -208,18 +208,6 @@ async fn repository(
     }
     cx.line("✓ Synced workdir.");
     Ok(())
-}
-
-/// Returns a URL as it may be shown.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("http") => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or(authority);
-            format!("{scheme}://{host}{path}")
-        }
-        _ => url.to_owned(),
-    }
 }
 
 /// Puts the file mounts on the nodes.

@@ -1,8 +1,8 @@
 //! Files: private directories, atomic replacement.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
@@ -94,6 +94,13 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<String>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("read `{}`", path.display()), &e)),
     }
+}
+
+/// Returns the time of change in nanoseconds since 1970.
+pub(crate) fn mtime_of(meta: &Metadata) -> i64 {
+    meta.mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(meta.mtime_nsec())
 }
 
 /// Hashes the first `limit` bytes of a file; returns how many there were.

@@ -13,7 +13,7 @@ use super::destination::guard;
 use crate::api::manifest::{Body, Entry, Lacking, Manifest, Need, Root};
 use crate::base::units::Bytes;
 use crate::base::{Error, Kind, Result};
-use crate::sys::fs::hash_file;
+use crate::sys::fs::{hash_file, mtime_of};
 
 /// Files of this size and more go on where they broke off.
 pub(super) const LARGE: u64 = 4 << 20;
@@ -121,13 +121,6 @@ fn look(path: &Path) -> Result<Option<Metadata>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed("look at", path, &e)),
     }
-}
-
-/// Returns the time of change in nanoseconds since 1970.
-fn mtime_of(meta: &Metadata) -> i64 {
-    meta.mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(meta.mtime_nsec())
 }
 
 /// An error about a path of the node.

@@ -124,6 +124,8 @@ pub(super) fn open(scratch: &Path, from: u64) -> io::Result<File> {
     if from == 0 {
         return options.create(true).truncate(true).open(scratch);
     }
+    // It may have been whole, with the permissions of its source, and not yet in its place.
+    std::fs::set_permissions(scratch, std::fs::Permissions::from_mode(0o600))?;
     let file = options.append(true).open(scratch)?;
     if file.metadata()?.len() == from {
         Ok(file)

@@ -38,6 +38,11 @@ pub(super) struct Said {
     pub(super) complaint: String,
 }
 
+/// How ssh is called: without questions; a host that was never seen is taken at first contact, one that falls silent is
+/// not waited for.
+const SSH_OPTIONS: &str = "-o BatchMode=yes -o StrictHostKeyChecking=accept-new \
+    -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+
 impl Git {
     /// Writes the credentials into `directory`, which is private and will be gone.
     pub(super) fn prepare(directory: &Path, dest: &Path, asked: &GitWorkdir) -> Result<Self> {
@@ -52,6 +57,9 @@ impl Git {
         };
         // Hooks come from whoever wrote into the directory, and this process knows secrets.
         git.option("core.hooksPath=/dev/null");
+        // Who sends nothing for a minute is not waited for.
+        git.option("http.lowSpeedLimit=1");
+        git.option("http.lowSpeedTime=60");
         if let Some(token) = token {
             git.use_token(directory, &token)?;
         }
@@ -114,9 +122,9 @@ impl Git {
         Ok(())
     }
 
-    /// Says how ssh is called: without questions; a host that was never seen is taken at first contact.
+    /// Says how ssh is called.
     fn ssh_command(&mut self, options: &str) {
-        let mut text = format!("ssh{options} -o BatchMode=yes -o StrictHostKeyChecking=accept-new");
+        let mut text = format!("ssh{options} {SSH_OPTIONS}");
         if let Some(home) = env::moved_home() {
             let known = home.join(".ssh/known_hosts");
             let option = format!("UserKnownHostsFile={}", known.display());

@@ -6,6 +6,8 @@ use crate::aws::{Aws, Fault, Params, Service, Set};
 
 /// The states of machines that are, or will be again.
 pub(super) const ALIVE: [&str; 4] = ["pending", "running", "stopping", "stopped"];
+/// The states of machines that are gone for good, or on their way there.
+pub(super) const GONE: [&str; 2] = ["shutting-down", "terminated"];
 
 /// The API of a region. Cheap to clone.
 #[derive(Clone)]

@@ -65,7 +65,8 @@ fn category(fault: &Fault) -> Category {
         Category::Auth
     } else if fault.is_throttling() {
         Category::Throttled
-    } else if fault.is_passing() {
+    } else if fault.is_passing() || code == "DependencyViolation" {
+        // What depends on it is mostly on its way out.
         Category::Transient
     } else if code.ends_with(".NotFound") || code.ends_with("NotFound") {
         Category::NotFound

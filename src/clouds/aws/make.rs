@@ -15,7 +15,7 @@ use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind};
 use crate::clouds::{Category, CloudError, CloudResult, NodeSet};
 
-use super::ec2::{ALIVE, Ec2, Machine, Reason, Subnet};
+use super::ec2::{ALIVE, Ec2, GONE, Machine, Reason, Subnet};
 use super::fault::category_of;
 use super::image::{self, Chosen};
 use super::keep::Keep;
@@ -61,31 +61,34 @@ struct Plan {
 /// Machines by rank.
 pub(super) type ByRank = BTreeMap<NodeRank, Machine>;
 
-/// Finds the machines of a set that are, or will be again, by rank.
-pub(super) async fn find(ec2: &Ec2, server: &str, set: &str) -> CloudResult<ByRank> {
+/// Finds all machines of a set that are in one of these states, two of a rank and those without one included.
+pub(super) async fn find_all(
+    ec2: &Ec2,
+    server: &str,
+    set: &str,
+    states: &[&str],
+) -> CloudResult<Vec<Machine>> {
     let params = Params::new()
         .filter(&format!("tag:{SET_TAG}"), [set])
         .filter(&format!("tag:{SERVER_TAG}"), [server])
-        .filter("instance-state-name", ALIVE);
-    let mut found = ByRank::new();
-    for machine in ec2.machines(params).await? {
-        let rank = machine.tag(RANK_TAG).and_then(|text| text.parse().ok());
-        let Some(rank) = rank.map(NodeRank) else {
-            continue;
-        };
-        found.insert(rank, machine);
-    }
-    Ok(found)
+        .filter("instance-state-name", states);
+    Ok(ec2.machines(params).await?)
 }
 
-/// Finds the machines of a set that are gone for good, as long as AWS remembers them: of each rank the last one.
-pub(super) async fn find_gone(ec2: &Ec2, server: &str, set: &NodeSet) -> CloudResult<ByRank> {
-    let params = Params::new()
-        .filter(&format!("tag:{SET_TAG}"), [&set.name])
-        .filter(&format!("tag:{SERVER_TAG}"), [server])
-        .filter("instance-state-name", ["shutting-down", "terminated"]);
+/// Finds the machines of a set that are, or will be again, by rank.
+pub(super) async fn find(ec2: &Ec2, server: &str, set: &str) -> CloudResult<ByRank> {
+    Ok(by_rank(find_all(ec2, server, set, &ALIVE).await?))
+}
+
+/// Finds the machines of a set that are gone for good, as long as AWS remembers them.
+pub(super) async fn find_gone(ec2: &Ec2, server: &str, set: &str) -> CloudResult<ByRank> {
+    Ok(by_rank(find_all(ec2, server, set, &GONE).await?))
+}
+
+/// Orders machines: of each rank the last one that was made.
+fn by_rank(machines: Vec<Machine>) -> ByRank {
     let mut found = ByRank::new();
-    for machine in ec2.machines(params).await? {
+    for machine in machines {
         let rank = machine.tag(RANK_TAG).and_then(|text| text.parse().ok());
         let Some(rank) = rank.map(NodeRank) else {
             continue;
@@ -95,7 +98,7 @@ pub(super) async fn find_gone(ec2: &Ec2, server: &str, set: &NodeSet) -> CloudRe
             found.insert(rank, machine);
         }
     }
-    Ok(found)
+    found
 }
 
 impl Maker<'_> {

@@ -43,9 +43,9 @@ use crate::transport::{ByteStream, Transport};
 
 pub(crate) use settings::Settings;
 
-use ec2::{ALIVE, Ec2, Machine};
+use ec2::{ALIVE, Ec2, GONE, Machine};
 use keep::Keep;
-use make::{Maker, find, ids, wait_for};
+use make::{Maker, find, find_all, ids, wait_for};
 use reach::{Name, Reach, make_node, node};
 
 /// The tag with the name of the set.
@@ -184,16 +184,19 @@ impl Aws {
     /// Removes the machines of a set in a region, and the group that opened their ports.
     async fn remove(&self, ec2: &Ec2, set: &str) -> CloudResult<()> {
         let server = self.keep.server()?;
-        let machines = ids(find(ec2, &server, set).await?.values());
-        ec2.each("TerminateInstances", &machines).await?;
-        let groups = network::port_groups(ec2, set).await?;
+        // Those that an earlier call has ended still hold their groups.
+        let states = [&ALIVE[..], &["shutting-down"]].concat();
+        let machines = find_all(ec2, &server, set, &states).await?;
+        let alive = machines.iter().filter(|m| ALIVE.contains(&m.state()));
+        ec2.each("TerminateInstances", &ids(alive)).await?;
+        let groups = network::port_groups(ec2, set, &server).await?;
         // From here on they cost nothing and come back never; only a group waits for their end.
         let settled: &[&str] = if groups.is_empty() {
-            &["shutting-down", "terminated"]
+            &GONE
         } else {
             &["terminated"]
         };
-        wait_for(ec2, &machines, settled).await?;
+        wait_for(ec2, &ids(&machines), settled).await?;
         for group in groups {
             network::remove_group(ec2, &group).await?;
         }
@@ -348,8 +351,8 @@ impl Cloud for Aws {
                 return Ok(());
             }
             let ec2 = self.ec2_of(set)?;
-            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
-            for id in ids(found.values()) {
+            let found = find_all(&ec2, &self.keep.server()?, &set.name, &ALIVE).await?;
+            for id in ids(&found) {
                 let then = if down { "terminate" } else { "stop" };
                 let params = Params::new()
                     .with("InstanceId", id)
@@ -363,15 +366,15 @@ impl Cloud for Aws {
     fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
             let ec2 = self.ec2_of(set)?;
-            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
+            let found = find_all(&ec2, &self.keep.server()?, &set.name, &ALIVE).await?;
             let on: Vec<&Machine> = found
-                .values()
+                .iter()
                 .filter(|m| matches!(m.state(), "running" | "pending"))
                 .collect();
             self.disconnect(set, &on).await;
             let on = ids(on);
             ec2.each("StopInstances", &on).await?;
-            wait_for(&ec2, &ids(found.values()), &["stopped", "terminated"]).await
+            wait_for(&ec2, &ids(&found), &["stopped", "terminated"]).await
         })
     }
 
@@ -398,7 +401,7 @@ impl Cloud for Aws {
             let ec2 = self.ec2_of(set)?;
             let found = find(&ec2, &self.keep.server()?, &set.name).await?;
             let gone = if found.len() < set.count as usize {
-                make::find_gone(&ec2, &self.keep.server()?, set).await?
+                make::find_gone(&ec2, &self.keep.server()?, &set.name).await?
             } else {
                 make::ByRank::new()
             };

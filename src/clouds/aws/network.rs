@@ -199,8 +199,10 @@ pub(super) async fn open_ports(
 }
 
 /// Returns the groups that open ports of a set.
-pub(super) async fn port_groups(ec2: &Ec2, set: &str) -> CloudResult<Vec<String>> {
-    let params = Params::new().filter("group-name", [port_group(set)]);
+pub(super) async fn port_groups(ec2: &Ec2, set: &str, server: &str) -> CloudResult<Vec<String>> {
+    let params = Params::new()
+        .filter("group-name", [port_group(set)])
+        .filter(&format!("tag:{}", super::SERVER_TAG), [server]);
     let found = ec2.groups(&params).await?;
     Ok(found.into_iter().map(|group| group.group_id).collect())
 }

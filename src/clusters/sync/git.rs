@@ -37,7 +37,7 @@ impl Clusters {
             Kind::Conflict,
             format!(
                 "`{}` changes so fast that the nodes never have the same commit",
-                workdir.url
+                workdir.shown()
             ),
         )
         .hint("name a commit or tag: `ref` in the task, or --git-ref"))

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::api::manifest::{Body, Entry, Manifest, Root};
 use crate::base::clock::Moment;
 use crate::base::{Error, Kind, Result};
+use crate::sys::fs::mtime_of;
 use crate::sys::walk::{EntryKind, walk};
 
 /// A file that was changed so short a time ago may change again within the same tick of its file system's clock: two
@@ -130,13 +131,6 @@ fn file(meta: &Metadata, since: i64) -> Body {
         mtime,
         fresh: mtime >= since,
     }
-}
-
-/// Returns the time of change in nanoseconds since 1970.
-pub(super) fn mtime_of(meta: &Metadata) -> i64 {
-    meta.mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(meta.mtime_nsec())
 }
 
 /// The error for what cannot be read here.

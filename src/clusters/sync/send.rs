@@ -11,10 +11,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::list::{List, mtime_of, unreadable};
+use super::list::{List, unreadable};
 use crate::api::manifest::{Body, Entry, Hash, LARGEST_PIECE, Lacking, Need, Record, write_piece};
 use crate::base::{Error, Result};
-use crate::sys::fs::hash_file;
+use crate::sys::fs::{hash_file, mtime_of};
 
 /// How much time is spent on compression: about a second for half a gigabyte.
 const LEVEL: i32 = 1;
