@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::provision::labels;
 use super::record::Waits;
 use super::refusals::Refusals;
-use super::{Choice, Cluster, Clusters, Event, names, store};
+use super::{Choice, Cluster, Clusters, Event, State, names, store};
 use crate::base::clock::Moment;
 use crate::base::{Error, Kind, Result};
 use crate::catalog::Block;
@@ -142,7 +142,7 @@ impl Clusters {
         }
     }
 
-    /// Notes that a launch waits, and for what: no machines cost anything meanwhile.
+    /// Notes that a launch waits, and for what: a new one costs nothing meanwhile.
     pub(crate) async fn wait_until(
         &self,
         cluster: &Cluster,
@@ -150,7 +150,10 @@ impl Clusters {
         reason: String,
     ) -> Result<Cluster> {
         self.adjust(cluster, move |c| {
-            c.close_usage(Moment::now());
+            // What is being repaired may have machines that run.
+            if matches!(c.state, State::Launching { .. }) {
+                c.close_usage(Moment::now());
+            }
             c.waits = Some(Waits { until, reason });
         })
         .await

@@ -70,7 +70,8 @@ impl Clusters {
         let cloud: CloudId = choice.offer.cloud.parse()?;
         let owner = Owner::from(cx.caller());
         let (name, choice, by) = (name.clone(), choice.clone(), cx.request());
-        self.inner
+        let (placed, cluster) = self
+            .inner
             .db
             .write(move |tx| {
                 let now = Moment::now();
@@ -106,13 +107,18 @@ impl Clusters {
                     cluster.open_usage(now);
                 }
                 store::put(tx, &cluster)?;
-                Ok(Placed {
+                let placed = Placed {
                     name,
-                    hash: cluster.hash,
+                    hash: cluster.hash.clone(),
                     created,
-                })
+                };
+                Ok((placed, cluster))
             })
-            .await
+            .await?;
+        // Who watches it knows machines that may be replaced now.
+        self.watch(&cluster);
+        self.inner.changed.notify_one();
+        Ok(placed)
     }
 
     /// Takes a launch up again that was placed: after a wait, the record says again that machines are wanted.

@@ -58,9 +58,11 @@ impl Clusters {
         let mut due: HashMap<String, Due> = HashMap::new();
         loop {
             let changed = self.inner.changed.notified();
-            let next = match self.round(&mut due, every).await {
-                Ok(next) => next,
-                Err(error) => {
+            // What is broken off here is gone on with after the next start, as after a crash.
+            let next = match stop.run_until_cancelled(self.round(&mut due, every)).await {
+                None => return,
+                Some(Ok(next)) => next,
+                Some(Err(error)) => {
                     tracing::warn!(error = %error.one_line(), "the clusters cannot be looked after");
                     Some(Instant::now() + every)
                 }
@@ -115,6 +117,12 @@ impl Clusters {
         if self.is_busy(&cluster.name).await {
             return Ok(());
         }
+        // Others may have had their turn since it was listed.
+        let (name, hash) = (&cluster.name, &cluster.hash);
+        let now = self.find(name).await?;
+        let Some(cluster) = now.filter(|now| now.hash == *hash) else {
+            return Ok(());
+        };
         match chore(&cluster) {
             Chore::None => Ok(()),
             Chore::Look => self.look(cluster, Work::None).await.map(drop),

@@ -88,8 +88,9 @@ async fn started_quietly(world: &World) -> std::sync::Arc<Quiet> {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_cluster_that_is_removed_outside_is_missed() {
     let world = World::new();
-    let quiet = started(&world).await;
+    // Nobody is at work on it any more, as the desk says.
     let cluster = world.stopped().await;
+    let quiet = started(&world).await;
     world
         .near
         .strike(&cluster.set.name, 0, Standing::Gone.into());
@@ -117,6 +118,24 @@ async fn a_stop_that_broke_off_is_finished() {
         matches!(record.state, State::Stopped { .. })
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_was_started_after_it_was_listed_stays_up() {
+    let world = World::new();
+    let cluster = world.up(1).await;
+    let refuse = Fault::Refuse(Category::Transient);
+    world.near.order(Call::Stop, None, refuse, 1);
+    let stop = world.clusters.stop(&cluster, false).await;
+    stop.expect_err("broken off");
+    let listed = world.record().await.expect("it stays");
+    assert!(matches!(listed.state, State::Stopping { .. }));
+    started_quietly(&world).await;
+    world.clusters.stop(&listed, false).await.expect("stopped");
+    world.up(1).await;
+    world.clusters.tend(listed).await.expect("nothing to do");
+    let record = world.record().await.expect("it stays");
+    assert!(matches!(record.state, State::Up { .. }), "{record:?}");
 }
 
 #[tokio::test(start_paused = true)]
