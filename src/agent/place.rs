@@ -147,7 +147,13 @@ impl Place {
         write_plain(&self.0.join("exit.new"), &[b' '; RESERVED])
     }
 
-    /// Records the end, as a whole or not at all.
+    /// Records the end of what will never start. A supervisor that comes too late takes room for an end of its own meanwhile:
+    /// nothing is shared with it.
+    pub(crate) fn write_unstarted(&self, ended: Ended) -> Result<()> {
+        self.write_new("exit", &ended).map(drop)
+    }
+
+    /// Records the end, as a whole or not at all. Only the supervisor that has the claim calls this.
     pub(crate) fn write_exit(&self, ended: Ended) -> Result<()> {
         let temporary = self.0.join("exit.new");
         let mut text = serde_json::to_vec(&ended)
@@ -263,6 +269,8 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn place() -> (tempfile::TempDir, Place) {
@@ -300,6 +308,27 @@ mod tests {
             place.standing().expect("it reads"),
             Standing::Ended(Ended { code: 7 })
         );
+    }
+
+    #[test]
+    fn a_supervisor_that_comes_too_late_spoils_nothing() {
+        for _ in 0..50 {
+            let (_dir, place) = place();
+            let done = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                // It may be anywhere in what it does before it sees that the claim is taken.
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        place.reserve_exit().expect("room");
+                    }
+                });
+                assert!(place.claim(None).expect("it can be claimed"));
+                let written = place.write_unstarted(Ended { code: 143 });
+                done.store(true, Ordering::Relaxed);
+                written.expect("it is written");
+            });
+            assert_eq!(place.ended().expect("it reads"), Some(Ended { code: 143 }));
+        }
     }
 
     #[test]

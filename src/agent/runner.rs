@@ -235,7 +235,7 @@ impl Runner {
             // A supervisor that is on its way finds the claim taken and goes.
             let claimed = place.claim(None).and_then(|won| {
                 if won {
-                    place.write_exit(Ended {
+                    place.write_unstarted(Ended {
                         code: NEVER_STARTED,
                     })?;
                 }

@@ -1,4 +1,4 @@
-"""The distribution: built by pip, installed in a fresh environment, used as the issue's program uses it."""
+"""The distribution: built by pip, installed in a fresh environment, used as a user's program uses it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ impl Runner {
     async fn bury(&self, place: &Place, started: &Started) -> Result<RankInfo> {
         let Some(supervisor) = started.supervisor else {
             // Stopped before it started, and the agent died between the two files.
-            place.write_exit(Ended {
+            place.write_unstarted(Ended {
                 code: NEVER_STARTED,
             })?;
             return Ok(RankInfo::Exited {
