@@ -73,6 +73,8 @@ impl Runner {
     /// Makes the runner of a node directory.
     pub(crate) fn new(node: &std::path::Path, watcher: Watcher) -> Self {
         let home = node.join("home");
+        // A node that has its machine alone has the home of who logs in; jobs see its own name.
+        let home = home.canonicalize().unwrap_or(home);
         Self {
             inner: Arc::new(Inner {
                 base: environment::base(crate::sys::env::all(), &home),

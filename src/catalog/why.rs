@@ -53,6 +53,11 @@ pub(crate) enum Why {
     LocalDisk,
     /// It has none as spot, or none on demand.
     Spot,
+    /// Its nodes share their machines, and files go where only a machine of one's own has room.
+    Shared {
+        /// The destination outside of the home.
+        dest: String,
+    },
     /// What fits has no known price.
     NoPrice,
     /// What fits costs more than permitted.
@@ -85,6 +90,7 @@ impl Why {
             | Self::LocalDisk
             | Self::Spot
             | Self::NoPrice => "what is offered",
+            Self::Shared { .. } => "file_mounts",
             Self::Cost { .. } => "max_hourly_cost",
             Self::Blocked { .. } => "an earlier refusal",
         }
@@ -153,6 +159,10 @@ impl fmt::Display for RuledOut {
             }
             Why::Memory { have: None } => write!(f, "{infra} has no machine type with this memory"),
             Why::LocalDisk => write!(f, "{infra} has no machine type with such a disk inside"),
+            Why::Shared { dest } => write!(
+                f,
+                "nodes of {infra} share their machine, so nothing can be mounted at {dest}; mount it at ~{dest}"
+            ),
             Why::Spot => write!(f, "{infra} has no spot capacity of this kind"),
             Why::NoPrice => write!(
                 f,

@@ -232,8 +232,8 @@ impl Cloud for Fake {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
-        Box::pin(async { Ok(()) })
+    fn check(&self) -> BoxFuture<'_, CloudResult<Option<String>>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {

@@ -68,8 +68,8 @@ impl Cloud for Local {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
-        Box::pin(async { Ok(()) })
+    fn check(&self) -> BoxFuture<'_, CloudResult<Option<String>>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>> {
@@ -119,7 +119,7 @@ impl Cloud for Local {
             }
             let mut instances = Vec::new();
             for node in self.nodes(set) {
-                node.create()?;
+                node.create(None)?;
                 instances.push(Instance {
                     rank: node.rank(),
                     id: format!("{}/{}", set.name, node.rank()),

@@ -179,8 +179,8 @@ pub(crate) trait Cloud: Send + Sync {
     /// Returns what it can do with machines of an offer.
     fn capabilities(&self, offer: &Offer) -> Capabilities;
 
-    /// Returns normally when the cloud can be used; else why not and what to do.
-    fn check(&self) -> BoxFuture<'_, CloudResult<()>>;
+    /// Returns, when the cloud can be used, as whom (nothing where there are no accounts); else why not and what to do.
+    fn check(&self) -> BoxFuture<'_, CloudResult<Option<String>>>;
 
     /// Returns the nodes that meet a wish, the cheapest for each place, or why there is none.
     fn offers<'a>(&'a self, wish: &'a Shape) -> BoxFuture<'a, CloudResult<Supply>>;
@@ -299,8 +299,8 @@ impl Clouds {
         &self.barred
     }
 
-    /// Checks whether new work may use one, and whether it can.
-    pub(crate) async fn check(&self, cloud: &dyn Cloud) -> CloudResult<()> {
+    /// Checks whether new work may use one, and whether it can; returns as whom.
+    pub(crate) async fn check(&self, cloud: &dyn Cloud) -> CloudResult<Option<String>> {
         let id = cloud.id();
         if self.barred.contains(&id) {
             let error = Error::new(

@@ -1,7 +1,7 @@
 //! A node on the machine that this process runs on: a directory that behaves like a machine of its own.
 //!
 //! ```text
-//!  <root>/<set>/<rank>/   home/        the home directory of jobs
+//!  <root>/<set>/<rank>/   home/        the home directory of jobs; a link to that of who logs in where the machine is the node's
 //!                         agent.sock   where its agent listens
 //!                         share.json   what of the machine it may use (machines that several sets share)
 //!                         stopped      present: it is switched off

@@ -67,9 +67,17 @@ impl Node {
         self.dir.join("stopped")
     }
 
-    /// Makes the node, or switches a stopped one on.
-    pub(crate) fn create(&self) -> Result<()> {
-        fs::private_dir(&self.dir.join("home"))?;
+    /// Makes the node, or switches a stopped one on; its home is a directory of its own, or a link to this one.
+    pub(crate) fn create(&self, login_home: Option<&Path>) -> Result<()> {
+        let home = self.dir.join("home");
+        match login_home {
+            Some(target) if home.symlink_metadata().is_err() => {
+                std::os::unix::fs::symlink(target, &home)
+                    .map_err(|e| Error::io(format!("make `{}`", home.display()), &e))?;
+            }
+            Some(_) => {}
+            None => fs::private_dir(&home)?,
+        }
         match std::fs::remove_file(self.stopped_mark()) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
                 format!("switch on node `{}`", self.dir.display()),

@@ -66,15 +66,15 @@ async fn answer(root: &Path, ask: Ask) -> Result<Value> {
             node,
             share,
             networked,
+            whole,
         } => {
-            let machine = describe().await;
-            to_json(&share::create(
-                root,
-                machine,
-                checked(&node)?,
+            let wanted = share::Wanted {
                 share,
                 networked,
-            )?)
+                home: whole.then(env::home),
+            };
+            let machine = describe().await;
+            to_json(&share::create(root, machine, checked(&node)?, wanted)?)
         }
         Ask::Start { node } => {
             place(root, &node)?.ensure_agent(&reapers).await?;

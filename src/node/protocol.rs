@@ -25,6 +25,9 @@ pub(crate) enum Ask {
         share: Share,
         /// Whether nodes of other machines belong to the set and must reach its agent.
         networked: bool,
+        /// Whether the machine is this node's alone: jobs have the home of who logs in.
+        #[serde(default)]
+        whole: bool,
     },
     /// Start the agent, unless it runs: null.
     Start {
@@ -279,6 +282,7 @@ mod tests {
             },
             share: share(2.0, 8.0, 1.0),
             networked: true,
+            whole: false,
         };
         let text = serde_json::to_string(&ask).expect("JSON");
         assert_eq!(serde_json::from_str::<Ask>(&text).expect("read"), ask);

@@ -1,7 +1,7 @@
 //! What a node may use of its machine, kept beside it.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -89,14 +89,28 @@ pub(super) fn ranks(set: &Path) -> Vec<NodeRank> {
     ranks
 }
 
+/// What a node shall be.
+pub(super) struct Wanted {
+    /// Its part of the machine.
+    pub(super) share: Share,
+    /// Whether other machines must reach its agent.
+    pub(super) networked: bool,
+    /// The home that jobs have, where it is not one of the node's own.
+    pub(super) home: Option<PathBuf>,
+}
+
 /// Makes a node if there is room for it; one that is there is switched on, again only if there is room.
 pub(super) fn create(
     root: &Path,
     machine: Machine,
     name: &NodeName,
-    share: Share,
-    networked: bool,
+    wanted: Wanted,
 ) -> Result<Made> {
+    let Wanted {
+        share,
+        networked,
+        home,
+    } = wanted;
     fs::private_dir(root)?;
     // Two servers, or two requests, may want the same room.
     let _lock = FileLock::acquire_within(&root.join(".lock"), PATIENCE)?;
@@ -129,7 +143,7 @@ pub(super) fn create(
     };
     fs::private_dir(node.dir())?;
     deed.write(node.dir())?;
-    node.create()?;
+    node.create(home.as_deref())?;
     Ok(Made {
         socket: node.socket().to_string_lossy().into_owned(),
         address: own_address(),
@@ -216,13 +230,38 @@ mod tests {
             memory_gb: 8.0,
             accelerators: [("h100".to_owned(), 2.0)].into(),
         };
-        create(root, machine(), &name(set), half, networked)
+        let wanted = Wanted {
+            share: half,
+            networked,
+            home: None,
+        };
+        create(root, machine(), &name(set), wanted)
     }
 
     fn devices(root: &Path, set: &str) -> Vec<u32> {
         let facts = facts(root, machine()).expect("facts");
         let tenant = facts.tenants.into_iter().find(|t| t.node == name(set));
         tenant.expect("it is there").devices
+    }
+
+    #[test]
+    fn a_machine_of_its_own_lends_a_node_the_home_of_who_logs_in() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = dir.path().join("me");
+        std::fs::create_dir(&home).expect("a home");
+        let made = |login: Option<&Path>| {
+            let wanted = Wanted {
+                share: Share::default(),
+                networked: false,
+                home: login.map(Path::to_path_buf),
+            };
+            create(dir.path(), machine(), &name("a"), wanted).expect("made");
+            dir.path().join("a/0/home").canonicalize().expect("a home")
+        };
+        assert_eq!(made(Some(&home)), home.canonicalize().expect("there"));
+        assert_eq!(made(Some(Path::new("/"))), home, "it stays what it is");
+        let node = Node::new(&dir.path().join("a"), NodeRank::HEAD);
+        assert_eq!(node.observe(), Standing::Running);
     }
 
     #[test]

@@ -33,9 +33,12 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: CheckBody) -> Result<Value> {
         }
         let name = cloud.id().display_name();
         match clouds.check(&**cloud).await {
-            Ok(()) => {
+            Ok(account) => {
                 ops.clusters.set_up(cloud.id()).await?;
                 cx.line(format!("  {name}: enabled [compute]"));
+                if let Some(account) = account.filter(|_| body.verbose) {
+                    cx.line(format!("    Activated account: {account}"));
+                }
                 enabled.insert(name.to_owned(), json!(["compute"]));
             }
             Err(error) => show_disabled(cx, name, &error.error.one_line(), error.error.hints()),

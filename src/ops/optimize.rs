@@ -6,7 +6,7 @@ use super::{Ops, validate};
 use crate::api::bodies::OptimizeBody;
 use crate::base::cx::Cx;
 use crate::base::{Error, Result};
-use crate::catalog::{Supply, display_name};
+use crate::catalog::{Offer, Supply, Why, display_name};
 use crate::clouds::{Cloud, CloudError, CloudId, CloudResult, absent};
 use crate::optimizer::{Market, Plan, Standing};
 use crate::task::{Shape, Task};
@@ -121,7 +121,7 @@ async fn other_markets(ops: &Ops, task: &Task) -> Vec<Market> {
             continue;
         }
         markets.push(match clouds.check(&**cloud).await {
-            Ok(()) => market(id, Standing::Open(nothing.clone())),
+            Ok(_) => market(id, Standing::Open(nothing.clone())),
             Err(refusal) => shut(id, &refusal),
         });
     }
@@ -134,12 +134,29 @@ async fn supplies(cloud: &dyn Cloud, task: &Task) -> CloudResult<Vec<Supply>> {
     for wish in &task.resources.alternatives {
         let named = wish.infra.cloud.as_deref();
         supplies.push(if named.is_none_or(|name| name == cloud.id().as_str()) {
-            cloud.offers(wish).await?
+            with_room_outside(cloud, task, cloud.offers(wish).await?)
         } else {
             Supply::default()
         });
     }
     Ok(supplies)
+}
+
+/// Leaves out nodes that share their machine where the task mounts files outside of the home.
+fn with_room_outside(cloud: &dyn Cloud, task: &Task, mut supply: Supply) -> Supply {
+    let Some(dest) = task.mount_outside_home() else {
+        return supply;
+    };
+    if supply.offers.is_empty() {
+        return supply;
+    }
+    let owns = |offer: &Offer| cloud.capabilities(offer).own_machines;
+    supply.offers.retain(owns);
+    if supply.offers.is_empty() {
+        let dest = dest.to_owned();
+        supply.lack = Some(Why::Shared { dest });
+    }
+    supply
 }
 
 /// Adds to clouds that cannot be used what they would give, as far as they have a price list.

@@ -12,7 +12,7 @@ mod table;
 pub(crate) use daemon::{Launch, reap_children, run_program, spawn, spawn_self};
 pub(crate) use kill::{Exit, kill_all, signal};
 pub(crate) use output::output;
-pub(crate) use power::power_off;
+pub(crate) use power::{as_root, power_off};
 pub(crate) use table::{Identity, boot_id, descendants, identity, marked, of_session};
 
 use crate::base::{Error, Result};

@@ -160,6 +160,12 @@ impl Task {
         }
     }
 
+    /// Returns a destination of the file mounts that is not under the home of the node.
+    pub(crate) fn mount_outside_home(&self) -> Option<&str> {
+        let mut dests = self.file_mounts.keys();
+        dests.find(|dest| dest.starts_with('/')).map(String::as_str)
+    }
+
     /// Remembers what the user wrote; where it holds secrets, a redacted rendering of it.
     ///
     /// To be called right after [`super::parse`], before overrides.

@@ -160,3 +160,53 @@ fn what_cannot_be_copied_says_why() {
         .expect_code(1)
         .shows("there are no AWS credentials");
 }
+
+#[test]
+fn machines_of_their_own_have_mounts_everywhere_and_the_home_of_who_logs_in() {
+    let api = AwsApi::up();
+    let world = api.point(World::new());
+    put(&api, "some-bucket", b"");
+    put(&api, "some-bucket/set/one", b"an object\n");
+    world.file("opt/tool/version", "7\n");
+    let text = |infra: &str| {
+        format!(
+            "resources: {{infra: {infra}, cpus: 2+}}\nfile_mounts:\n  /data/set: s3://some-bucket/set\n  /opt/tool: ./opt/tool\n\
+             run: cat /data/set/one /opt/tool/version; echo at $HOME; id -un; pwd\n"
+        )
+    };
+    let task = world.file("task.yaml", &text("aws/us-east-1"));
+    let task = task.to_string_lossy().into_owned();
+    let launch = || world.sky(&["launch", "-y", "-c", "demo", &task]).ok();
+    for _ in 0..2 {
+        launch()
+            .shows(") an object")
+            .shows(") 7")
+            .shows(") at /home/");
+    }
+    // What is in the way stays, and is named.
+    let taken = text("aws/us-east-1").replace("/opt/tool:", "/etc:");
+    world.file("taken.yaml", &taken);
+    let taken = world.cwd().join("taken.yaml");
+    world
+        .sky(&["launch", "-y", "-c", "demo", &taken.to_string_lossy()])
+        .expect_code(1)
+        .shows("cannot make `/etc` on the node");
+    world.sky(&["stop", "-y", "demo"]).ok();
+    world.sky(&["start", "-y", "demo"]).ok();
+    world
+        .sky(&["exec", "demo", "cat /data/set/one"])
+        .ok()
+        .shows(") an object");
+    world.sky(&["down", "-y", "demo"]).ok();
+
+    // Nodes that share their machine are not chosen, and told why.
+    let local = world.file("local.yaml", &text("local"));
+    world
+        .sky(&["launch", "-y", "-c", "here", &local.to_string_lossy()])
+        .expect_code(1)
+        .shows("nothing can be mounted at /data/set; mount it at ~/data/set");
+    assert_eq!(
+        world.sky(&["status", "-o", "json"]).ok().json(),
+        serde_json::json!([])
+    );
+}

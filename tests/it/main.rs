@@ -8,6 +8,7 @@
 
 mod agent;
 mod aws;
+mod aws_credentials;
 mod bad_input;
 mod bucket;
 mod burst;

@@ -1,19 +1,36 @@
-//! Where files may go: under the node's home, whatever links lie on the way.
+//! Where files may go: under the node's home, whatever links lie on the way; on a machine that is the node's alone
+//! anywhere, by a link that leads into the home.
 
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
+use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
+use crate::sys::process::as_root;
 
-/// Returns where `dest` is: relative to the home, `~/` permitted, never outside of it.
-pub(crate) fn destination(home: &Path, dest: &str) -> Result<PathBuf> {
+/// Where files are that belong outside of the home, below it.
+const OUTSIDE: &str = ".sky/file_mounts";
+
+/// Makes a link as root: what is in its way gives way only if it is an empty directory.
+const LINK: &str = r#"if [ -d "$1" ] && [ ! -L "$1" ]; then rmdir "$1" || exit; fi
+mkdir -p "$(dirname "$1")" && ln -sT "$2" "$1""#;
+
+/// A place for files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// Where they are: always under the home.
+    pub(crate) path: PathBuf,
+    /// Where jobs look for them, if not there.
+    pub(crate) link: Option<PathBuf>,
+}
+
+/// Returns where `dest` is: relative to the home (`~/` permitted), or absolute where the machine is the node's alone.
+pub(crate) fn destination(home: &Path, owns_machine: bool, dest: &str) -> Result<Destination> {
     let refuse = |why: &str| {
-        Err(Error::new(
+        Error::new(
             Kind::Invalid,
-            format!(
-                "destination `{}` is not valid: {why}",
-                crate::base::ids::clip(dest)
-            ),
-        ))
+            format!("destination `{}` is not valid: {why}", clip(dest)),
+        )
     };
     let relative = match dest.strip_prefix("~/") {
         Some(relative) => relative,
@@ -21,20 +38,86 @@ pub(crate) fn destination(home: &Path, dest: &str) -> Result<PathBuf> {
         None => dest,
     };
     if relative.contains('\0') {
-        return refuse("it holds a zero byte");
+        return Err(refuse("it holds a zero byte"));
     }
-    let mut path = home.to_path_buf();
+    let mut names = PathBuf::new();
     for component in Path::new(relative).components() {
         match component {
-            Component::Normal(name) => path.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => return refuse("it must not contain `..`"),
-            Component::RootDir | Component::Prefix(_) => {
-                return refuse("it must be under the home directory");
-            }
+            Component::Normal(name) => names.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir => return Err(refuse("it must not contain `..`")),
+            Component::Prefix(_) => return Err(refuse("it is not a path")),
         }
     }
-    Ok(path)
+    if !Path::new(relative).is_absolute() {
+        return Ok(Destination {
+            path: home.join(names),
+            link: None,
+        });
+    }
+    let absolute = Path::new("/").join(&names);
+    if absolute.starts_with(home) {
+        return Ok(Destination {
+            path: absolute,
+            link: None,
+        });
+    }
+    if !owns_machine {
+        let why = "this node shares its machine, so it must be under the home directory";
+        return Err(refuse(why).hint(format!("mount it at `~{}`", clip(dest))));
+    }
+    Ok(Destination {
+        path: home.join(OUTSIDE).join(names),
+        link: Some(absolute),
+    })
+}
+
+impl Destination {
+    /// Makes the link by which jobs find the files; as root if need be. Blocks.
+    pub(crate) fn open(&self) -> Result<()> {
+        let Some(link) = &self.link else {
+            return Ok(());
+        };
+        if self.is_open(link) {
+            return Ok(());
+        }
+        let complaint = match self.make(link) {
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+                let arguments = [link.as_os_str(), self.path.as_os_str()];
+                as_root(LINK, &arguments).map_err(|e| failed(link, &e))?
+            }
+            made => return made.map_err(|e| failed(link, &e)),
+        };
+        if self.is_open(link) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            format!("cannot make `{}` on the node: {complaint}", link.display()),
+        )
+        .hint("remove what is there, or choose another destination"))
+    }
+
+    /// Whether the link is there and leads to the files.
+    fn is_open(&self, link: &Path) -> bool {
+        std::fs::read_link(link).is_ok_and(|to| to == self.path)
+    }
+
+    /// Makes the link with the rights of the node's account.
+    fn make(&self, link: &Path) -> std::io::Result<()> {
+        if link.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            std::fs::remove_dir(link)?;
+        }
+        std::fs::create_dir_all(link.parent().unwrap_or(link))?;
+        std::os::unix::fs::symlink(&self.path, link)
+    }
+}
+
+/// An error about a link.
+fn failed(link: &Path, e: &std::io::Error) -> Error {
+    let doing = format!("make `{}` on the node", link.display());
+    let hint = "remove what is there, or choose another destination";
+    Error::io(doing, e).hint(hint)
 }
 
 /// Refuses a destination that a symbolic link leads out of the home.
@@ -68,15 +151,45 @@ mod tests {
             ("a", "/node/home/a"),
             ("~", "/node/home"),
             ("./a/.", "/node/home/a"),
+            ("/node/home/a", "/node/home/a"),
         ] {
-            assert_eq!(
-                destination(home, dest).expect("it is permitted"),
-                Path::new(expected)
-            );
+            let found = destination(home, false, dest).expect("it is permitted");
+            assert_eq!(found.path, Path::new(expected));
+            assert_eq!(found.link, None);
         }
         for dest in ["/etc", "..", "a/../../b", "~/../x", "a\0b"] {
-            assert!(destination(home, dest).is_err(), "{dest}");
+            assert!(destination(home, false, dest).is_err(), "{dest}");
         }
+    }
+
+    #[test]
+    fn a_machine_of_its_own_has_all_destinations() {
+        let home = Path::new("/home/me");
+        let found = destination(home, true, "/data/x").expect("it is permitted");
+        assert_eq!(found.path, home.join(".sky/file_mounts/data/x"));
+        assert_eq!(found.link.as_deref(), Some(Path::new("/data/x")));
+        assert!(destination(home, true, "/data/../etc").is_err());
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_nothing_and_of_an_empty_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = dir.path().join("home");
+        let open = |name: &str| {
+            let wanted = dir.path().join(name);
+            let dest = destination(&home, true, &wanted.to_string_lossy()).expect("permitted");
+            let opened = dest.open();
+            (opened, std::fs::read_link(wanted).ok() == Some(dest.path))
+        };
+        assert!(matches!(open("a/b"), (Ok(()), true)));
+        assert!(matches!(open("a/b"), (Ok(()), true)), "again");
+        std::fs::create_dir(dir.path().join("empty")).expect("made");
+        assert!(matches!(open("empty"), (Ok(()), true)));
+        std::fs::create_dir_all(dir.path().join("full/of")).expect("made");
+        assert!(matches!(open("full"), (Err(_), false)));
+        assert!(dir.path().join("full/of").is_dir());
+        std::os::unix::fs::symlink("/elsewhere", dir.path().join("link")).expect("made");
+        assert!(matches!(open("link"), (Err(_), false)));
     }
 
     #[test]

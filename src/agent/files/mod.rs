@@ -1,4 +1,4 @@
-//! Files that the server brings to a node, under the node's home: only what changed travels, each file is put in its place
+//! Files that the server brings to a node, under the node's home (or linked into it): only what changed travels, each file is put in its place
 //! as a whole, and what was cut off goes on where it broke.
 //!
 //! - `compare` looks at what is there, makes directories and links, and says which files are lacking (`api::manifest`).
@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use compare::compare;
 pub(crate) use desk::{Desk, Turn, remove};
-pub(crate) use destination::{destination, guard};
+pub(crate) use destination::{Destination, destination, guard};
 pub(crate) use pack::pack;
 pub(crate) use place::{Arrival, Place};
 pub(crate) use receive::{Received, receive};

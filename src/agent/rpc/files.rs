@@ -1,5 +1,7 @@
 //! The routes about files: lists, content, repositories, and files that are fetched from elsewhere.
 
+use std::path::PathBuf;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
@@ -8,7 +10,7 @@ use axum::routing::{post, put};
 use serde::Deserialize;
 
 use super::{Agent, detached, read, transfer};
-use crate::agent::files::{Place, compare, destination, receive as receive_records};
+use crate::agent::files::{Destination, Place, compare, destination, receive as receive_records};
 use crate::agent::{fetch, git};
 use crate::api::agent::{FetchFiles, GitWorkdir};
 use crate::api::bodies::lenient_bool;
@@ -36,6 +38,13 @@ fn digest(text: &str) -> Result<Hash> {
     Ok(hash)
 }
 
+/// Returns the node's home and where files for `dest` go.
+async fn place_of(agent: &Agent, dest: &str) -> Result<(PathBuf, Destination)> {
+    let home = agent.head.runner().home().to_path_buf();
+    let dest = destination(&home, agent.head.owns_machine().await, dest)?;
+    Ok((home, dest))
+}
+
 /// Which files, and where they go.
 #[derive(Deserialize)]
 struct FilesQuery {
@@ -55,11 +64,11 @@ async fn compare_files(
     request: Request,
 ) -> Result<Response> {
     let expected = digest(&query.digest)?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = destination(&home, &query.dest)?;
+    let (home, dest) = place_of(&agent, &query.dest).await?;
     let list = body::collect(request.into_body(), LONGEST_LIST).await?;
-    let turn = agent.desk.turn(&dest).await?;
+    let turn = agent.desk.turn(&dest.path).await?;
     let work = move || -> Result<Vec<u8>> {
+        dest.open()?;
         let before = turn.remembered();
         let before = before.as_ref();
         let now;
@@ -71,7 +80,7 @@ async fn compare_files(
                 (&now, before.map(|(_, manifest)| manifest))
             }
         };
-        Ok(compare(&turn, &home, &dest, manifest, before)?.encode())
+        Ok(compare(&turn, &home, &dest.path, manifest, before)?.encode())
     };
     let answer = tokio::task::spawn_blocking(work)
         .await
@@ -86,14 +95,13 @@ async fn put_files(
     request: Request,
 ) -> Result<Response> {
     let expected = digest(&query.digest)?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = destination(&home, &query.dest)?;
-    let turn = agent.desk.turn(&dest).await?;
+    let (home, Destination { path, .. }) = place_of(&agent, &query.dest).await?;
+    let turn = agent.desk.turn(&path).await?;
     let stop = turn.stop.clone();
     let work = move |stream: transfer::Incoming| {
         let manifest = turn.known(&expected)?;
         let stream = transfer::unpacked(stream, query.packed)?;
-        receive_records(stream, &turn, &home, &dest, &manifest)
+        receive_records(stream, &turn, &home, &path, &manifest)
     };
     let received = transfer::receive(request.into_body(), &stop, None, work).await?;
     Ok(body::reply_json(&received))
@@ -102,12 +110,11 @@ async fn put_files(
 /// `POST /v1/files/git`
 async fn git_workdir(State(agent): State<Agent>, request: Request) -> Result<Response> {
     let asked: GitWorkdir = read(request).await?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = destination(&home, &asked.dest)?;
-    let turn = agent.desk.turn(&dest).await?;
+    let (home, Destination { path, .. }) = place_of(&agent, &asked.dest).await?;
+    let turn = agent.desk.turn(&path).await?;
     // Half a checkout must not stay behind; who asks again takes over.
     detached(&agent.calls.clone(), async move {
-        git::bring(&turn, &home, &dest, asked).await
+        git::bring(&turn, &home, &path, asked).await
     })
     .await
 }
@@ -116,12 +123,11 @@ async fn git_workdir(State(agent): State<Agent>, request: Request) -> Result<Res
 async fn fetch_files(State(agent): State<Agent>, request: Request) -> Result<Response> {
     let asked: FetchFiles = read(request).await?;
     let expected = digest(&asked.digest)?;
-    let home = agent.head.runner().home().to_path_buf();
-    let dest = destination(&home, &asked.dest)?;
-    let turn = agent.desk.turn(&dest).await?;
+    let (home, Destination { path, .. }) = place_of(&agent, &asked.dest).await?;
+    let turn = agent.desk.turn(&path).await?;
     let opening = move || {
         let manifest = turn.known(&expected)?;
-        Place::open(turn, &home, &dest, manifest)
+        Place::open(turn, &home, &path, manifest)
     };
     let place = tokio::task::spawn_blocking(opening)
         .await

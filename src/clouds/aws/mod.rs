@@ -88,6 +88,8 @@ struct Identity {
 struct Account {
     /// The account's number.
     account: String,
+    /// The user or role.
+    arn: String,
 }
 
 impl Aws {
@@ -290,16 +292,16 @@ impl Cloud for Aws {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
+    fn check(&self) -> BoxFuture<'_, CloudResult<Option<String>>> {
         Box::pin(async move {
             let region = self.caller.region()?;
             let found: Identity = self
                 .caller
                 .query(Service::Sts, &region, "GetCallerIdentity", &Params::new())
                 .await?;
-            let account = found.get_caller_identity_result.account;
-            tracing::info!(account, region, "AWS can be used");
-            Ok(())
+            let Account { account, arn } = found.get_caller_identity_result;
+            tracing::info!(account, arn, region, "AWS can be used");
+            Ok(Some(format!("{arn} [account={account}]")))
         })
     }
 

@@ -116,6 +116,7 @@ pub(super) async fn make_node(host: &Host, node: NodeName, networked: bool) -> R
         // The machine belongs to the node as a whole.
         share: Share::default(),
         networked,
+        whole: true,
     };
     let begun = monotonic();
     loop {

@@ -105,6 +105,7 @@ impl Ssh {
             node,
             share: share_of(&set.offer),
             networked: set.count > 1,
+            whole: false,
         };
         let made: Made = host.ask(&ask, LOOK).await.map_err(|error| {
             let category = match error.kind() {

@@ -199,14 +199,14 @@ impl Cloud for Ssh {
         }
     }
 
-    fn check(&self) -> BoxFuture<'_, CloudResult<()>> {
+    fn check(&self) -> BoxFuture<'_, CloudResult<Option<String>>> {
         Box::pin(async move {
             let pools = self.some_pools()?;
             let hosts: Vec<Address> = pools.into_values().flatten().collect();
             let mut refusals = Vec::new();
             for (_, facts) in self.look(&hosts).await {
                 match facts {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => return Ok(None),
                     Err(error) => refusals.push(error),
                 }
             }
