@@ -1,11 +1,13 @@
 //! One host: our binary on it, and questions to `sky __node` there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncSeekExt as _;
 
-use super::binary::Binary;
+use super::binary::{Arch, Binary, File};
+use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
 use crate::node::protocol::{Answer, Ask, NodeName};
 use crate::transport::ByteStream;
@@ -25,7 +27,7 @@ const COPIES: u32 = 3;
 pub(super) struct Host {
     /// The way.
     pub(super) ssh: Ssh,
-    /// This program's file.
+    /// This program's files.
     pub(super) binary: Binary,
 }
 
@@ -52,11 +54,10 @@ impl Host {
         most: Duration,
         copies: bool,
     ) -> Result<Option<T>> {
-        let file = self.binary.file().await?;
+        let locate = self.binary.locate().await?;
         let question = serde_json::to_string(ask).map_err(|e| Error::internal("ask a host", &e))?;
         let command = format!(
-            r#"f="$HOME/{}"; if [ -x "$f" ]; then exec "$f" __node {}; fi; uname -sm; exit {ABSENT}"#,
-            file.remote,
+            r#"{locate}if [ -x "$f" ]; then exec "$f" __node {}; fi; uname -sm; exit {ABSENT}"#,
             shell_words::quote(&question),
         );
         let mut done = self.ssh.run(&command, tokio::io::empty(), most).await?;
@@ -64,8 +65,8 @@ impl Host {
             return Ok(None);
         }
         if done.code == ABSENT {
-            self.require_same_machine(&done)?;
-            self.copy_binary().await?;
+            let file = self.file_for(&done).await?;
+            self.copy_binary(&file).await?;
             done = self.ssh.run(&command, tokio::io::empty(), most).await?;
         }
         self.read(&done).map(Some)
@@ -96,31 +97,32 @@ impl Host {
         }
     }
 
-    /// Refuses hosts that this program's file cannot run on.
-    fn require_same_machine(&self, done: &Done) -> Result<()> {
+    /// Returns the file that runs on a host, by what its `uname -sm` said.
+    async fn file_for(&self, done: &Done) -> Result<Arc<File>> {
         let text = String::from_utf8_lossy(&done.stdout);
         let theirs = text.lines().last().unwrap_or_default().trim();
-        let ours = format!("Linux {}", std::env::consts::ARCH);
-        if theirs == ours {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::NotSupported,
-            format!(
-                "host `{}` is `{theirs}`, and this program is for `{ours}`",
-                self.ssh.destination()
-            ),
-        )
-        .hint("leave hosts of other kinds out of the pool, or run the API server on one of their kind"))
+        let host = self.ssh.destination();
+        let arch = theirs.strip_prefix("Linux ").map(str::parse::<Arch>);
+        let Some(Ok(arch)) = arch else {
+            return Err(Error::new(
+                Kind::NotSupported,
+                format!(
+                    "host `{host}` is `{}`, for which there is no sky",
+                    clip(theirs)
+                ),
+            )
+            .hint("leave it out of the pool"));
+        };
+        let file = self.binary.file(arch).await;
+        file.map_err(|e| e.context(format!("host `{host}` cannot be used")))
     }
 
     /// Copies the binary; goes on where an earlier try ended, and takes it only when its hash is right.
-    async fn copy_binary(&self) -> Result<()> {
-        let file = self.binary.file().await?;
+    async fn copy_binary(&self, file: &File) -> Result<()> {
         let (mut tries, mut reached) = (0, 0);
         loop {
             let before = reached;
-            let copied = self.copy_once(&mut reached).await;
+            let copied = self.copy_once(file, &mut reached).await;
             tries = if reached > before { 1 } else { tries + 1 };
             match copied {
                 Ok(()) => return Ok(()),
@@ -139,8 +141,7 @@ impl Host {
     }
 
     /// One try; `reached` becomes how much was there when it began.
-    async fn copy_once(&self, reached: &mut u64) -> Result<()> {
-        let file = self.binary.file().await?;
+    async fn copy_once(&self, file: &File, reached: &mut u64) -> Result<()> {
         let (part, whole, size) = (&file.remote_part, &file.remote, file.length);
         let look = format!(
             r#"umask 077; mkdir -p "$HOME/.sky/bin" && {{ wc -c < "$HOME/{part}"; }} 2>/dev/null || echo 0"#
@@ -186,10 +187,10 @@ chmod 700 "$p" && mv -f "$p" "$f""#,
 
     /// Opens a stream to the agent of a node there.
     pub(super) async fn open_agent(&self, node: &NodeName) -> Result<Box<dyn ByteStream>> {
-        let file = self.binary.file().await?;
+        let locate = self.binary.locate().await?;
         let command = format!(
-            r#"exec "$HOME/{}" __agent connect --dir "$HOME/.sky/nodes/{}/{}""#,
-            file.remote, node.set, node.rank
+            r#"{locate}exec "$f" __agent connect --dir "$HOME/.sky/nodes/{}/{}""#,
+            node.set, node.rank
         );
         self.ssh.open(&command).await
     }

@@ -1,5 +1,7 @@
 //! `sky ssh`: the user's hosts beside the clusters on them.
 
+use std::fs;
+
 use crate::testbed::Hosts;
 use crate::world::World;
 
@@ -69,4 +71,59 @@ fn hosts_are_prepared_listed_and_left_as_they_were() {
     // Twice is no error, and what is needed again comes again.
     world.sky(&["ssh", "down", "-y"]).ok();
     world.sky(&["check", "ssh"]).ok().shows("SSH: enabled");
+}
+
+/// What the kernel calls the kind of machine that this one is not.
+const OTHER: &str = if cfg!(target_arch = "aarch64") {
+    "x86_64"
+} else {
+    "aarch64"
+};
+
+#[test]
+fn hosts_of_another_architecture_get_a_program_of_their_own() {
+    let hosts = Hosts::up(2);
+    let world = World::new();
+    hosts.pool(&world);
+    hosts.program(
+        1,
+        "uname",
+        &format!("#!/bin/sh\n[ \"$1\" = -m ] || printf 'Linux '\necho {OTHER}\n"),
+    );
+    let launch = [
+        "launch",
+        "-y",
+        "-c",
+        "mixed",
+        "--infra",
+        "ssh",
+        "--num-nodes",
+        "2",
+        "--cpus",
+        "1",
+    ];
+    let launch = || world.sky(&[&launch[..], &["echo on $(uname -m)"]].concat());
+    // Two hosts are needed, and one cannot be used.
+    let programs = world.state().join("programs");
+    let put = format!(
+        "has no program for {OTHER}: put `sky` of the same release, built there, at {}/sky-{OTHER}",
+        programs.display()
+    );
+    world.sky(&["ssh", "up"]).shows(&put);
+    // Here it is the same program with another hash.
+    fs::create_dir_all(&programs).expect("a directory");
+    let mut other = fs::read(crate::world::sky_binary()).expect("this program");
+    other.extend(b"for others");
+    fs::write(programs.join(format!("sky-{OTHER}")), other).expect("a program");
+    launch()
+        .ok()
+        .shows(&format!(") on {OTHER}"))
+        .shows(&format!(") on {}", std::env::consts::ARCH));
+    let names = |host| hosts.sh(host, "ls /home/dev/.sky/bin").ok().stdout;
+    assert_ne!(names(0), names(1));
+    assert_eq!(names(1).lines().count(), 1, "{}", names(1));
+    world
+        .sky(&["exec", "mixed", "--num-nodes", "2", "echo again"])
+        .ok();
+    world.sky(&["down", "-y", "mixed"]).ok();
 }

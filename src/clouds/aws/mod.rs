@@ -25,7 +25,7 @@ use futures_util::future::{BoxFuture, join_all};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::binary::Binary;
+use super::binary::{Arch, Binary};
 use super::host::Host;
 use super::{
     Capabilities, Catalogs, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet,
@@ -252,28 +252,27 @@ fn why(machine: &Machine) -> Option<String> {
     })
 }
 
-/// Keeps the offers whose machines this program's file runs on.
-fn runnable(supply: Supply) -> CloudResult<Supply> {
-    let ours = |arch: &str| match arch {
-        "arm64" => "aarch64",
-        other => other,
-    } == std::env::consts::ARCH;
+/// Keeps the offers whose machines there is a program for.
+fn runnable(binary: &Binary, supply: Supply) -> CloudResult<Supply> {
+    let runs = |arch: &str| arch.parse::<Arch>().is_ok_and(|arch| binary.has(arch));
     if supply.offers.is_empty() {
         return Ok(supply);
     }
     let offers = supply.offers.into_iter();
     let offers: Vec<Offer> = offers
-        .filter(|offer| offer.arch.as_deref().is_none_or(ours))
+        .filter(|offer| offer.arch.as_deref().is_none_or(runs))
         .collect();
     if offers.is_empty() {
         let what = format!(
             "the machine types that fit are not `{}`, for which this API server's program is built",
-            std::env::consts::ARCH
+            Arch::own()
         );
         let error = Error::new(Kind::NotSupported, what);
         return Err(CloudError::new(
             Category::Configuration,
-            error.hint("name a machine type of that kind"),
+            error
+                .hint("name a machine type of that kind")
+                .hint("or give the server a program for the others: docs/building.md"),
         ));
     }
     Ok(Supply { offers, ..supply })
@@ -309,7 +308,8 @@ impl Cloud for Aws {
         Box::pin(async move {
             self.caller.credentials().await?;
             let table = self.catalogs.get(CloudId::Aws.as_str()).await?;
-            runnable(table.map_or_else(Supply::default, |table| table.supply(wish)))
+            let supply = table.map_or_else(Supply::default, |table| table.supply(wish));
+            runnable(&self.reach.binary, supply)
         })
     }
 
