@@ -28,6 +28,7 @@ mod task;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use catalog::Table;
@@ -93,7 +94,7 @@ fn list() -> String {
     text
 }
 
-fn main() {
+fn main() -> ExitCode {
     let text = list();
     let start = Instant::now();
     let table = Table::read("aws", text.as_bytes()).unwrap();
@@ -108,6 +109,7 @@ fn main() {
         "| … memory | {:.2} MB | |",
         table.bytes() as f64 / f64::from(1 << 20)
     );
+    let mut all_met = true;
     for (what, yaml) in WISHES {
         let dag = task::parse(yaml, "bench").unwrap();
         let task = dag.only_task().unwrap();
@@ -120,15 +122,22 @@ fn main() {
                     display: "AWS".to_owned(),
                     state: Standing::Open(wishes.map(|wish| table.supply(wish)).collect()),
                 };
-                black_box(optimizer::plan(task, &[market], &[])).ok();
+                black_box(optimizer::plan(task, vec![market], &[])).ok();
                 start.elapsed().as_secs_f64() * 1e3
             })
             .collect();
         times.sort_by(f64::total_cmp);
         let (median, p99) = (times[RUNS / 2], times[RUNS * 99 / 100]);
-        let met = if p99 < 5.0 { "met" } else { "missed" };
+        let is_met = p99 < 5.0;
+        all_met &= is_met;
+        let met = if is_met { "met" } else { "missed" };
         println!(
             "| one optimisation: {what}, p99 (median) | {p99:.2} ms ({median:.2}) | < 5 ms, {met} |"
         );
+    }
+    if all_met {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -9,9 +9,7 @@ use super::why::Why;
 use crate::task::{Accelerator, Infra, Shape};
 
 /// The most offers of one answer: enough to fail over to, in order of price.
-const MOST_OFFERS: usize = 256;
-/// Rows that are looked at for them: several zones of a region may be one offer.
-const MOST_ROWS: usize = MOST_OFFERS * 8;
+pub(super) const MOST_OFFERS: usize = 256;
 
 /// Families of AWS for tasks that ask for CPUs and memory only: not burstable, x86-64, current.
 const AWS_GENERAL: [&str; 9] = [
@@ -44,7 +42,7 @@ impl Table {
         let most = shape
             .max_hourly_cost
             .map_or(Price::NONE, |most| Price::of(most).unwrap_or(Price::NONE));
-        let mut fits: Vec<Fit> = Vec::new();
+        let mut fits = Cheapest::among(self.places.len());
         let mut miss = Miss::Place;
         let mut cheapest = Price::NONE;
         let is_here = |row: &usize| here[usize::from(self.place_of[*row])];
@@ -65,18 +63,17 @@ impl Table {
                     miss = Miss::Cost;
                     cheapest = cheapest.min(price);
                 } else {
-                    let place = self.places[usize::from(self.place_of[row])].seen_as;
-                    fits.push((price, kind, place));
+                    fits.see(self.places[usize::from(self.place_of[row])].seen_as, price);
                 }
             }
+            fits.end_kind(kind);
         }
+        let fits = fits.finish();
         if fits.is_empty() {
             return Supply::lacking(self.lack(shape, miss, cheapest, &here));
         }
-        let chosen = cheapest_of(fits);
         Supply::of(
-            chosen
-                .into_iter()
+            fits.into_iter()
                 .map(|fit| self.offer(shape, fit, spot))
                 .collect(),
         )
@@ -97,15 +94,9 @@ impl Table {
             accelerator: (!kind.accelerator.is_empty()).then_some((accelerator, kind.count)),
             device_gb: kind.device_gb,
             disk: (kind.disk_gb, kind.nvme),
-            is_general: self.is_general(name),
+            is_general: kind.is_general,
         };
         pick(shape, &facts)
-    }
-
-    /// Returns whether a machine type is for tasks that ask for CPUs and memory only.
-    fn is_general(&self, name: &str) -> bool {
-        let family = name.split('.').next().unwrap_or_default();
-        self.cloud != "aws" || AWS_GENERAL.contains(&family)
     }
 
     /// Returns whether a place is where the shape wants to be.
@@ -253,15 +244,67 @@ impl Table {
     }
 }
 
-/// Sorts what fits by price, each type and place once, and keeps the cheapest.
-fn cheapest_of(mut fits: Vec<Fit>) -> Vec<Fit> {
-    if fits.len() > MOST_ROWS {
-        fits.select_nth_unstable(MOST_ROWS);
-        fits.truncate(MOST_ROWS);
+/// Returns whether a machine type of a cloud is for tasks that ask for CPUs and memory only.
+pub(super) fn is_general(cloud: &str, name: &str) -> bool {
+    let family = name.split('.').next().unwrap_or_default();
+    cloud != "aws" || AWS_GENERAL.contains(&family)
+}
+
+/// Collects the cheapest fits, each machine type and place once; no more are held than are needed.
+struct Cheapest {
+    /// The least price of the machine type that is being read, by place.
+    least: Vec<Price>,
+    /// The places where it is sold.
+    places: Vec<u16>,
+    /// The cheapest so far, in no order.
+    kept: Vec<Fit>,
+    /// What is not before this is not among the cheapest.
+    limit: Fit,
+}
+
+impl Cheapest {
+    /// Begins; so many places there are.
+    fn among(places: usize) -> Self {
+        Self {
+            least: vec![Price::NONE; places],
+            places: Vec::new(),
+            kept: Vec::new(),
+            limit: (Price::NONE, u16::MAX, u16::MAX),
+        }
     }
-    fits.sort_unstable();
-    let mut seen = std::collections::HashSet::new();
-    fits.retain(|(_, kind, place)| seen.insert((*kind, *place)));
-    fits.truncate(MOST_OFFERS);
-    fits
+
+    /// Takes a row of the machine type that is being read: several zones of a region may be one place.
+    fn see(&mut self, place: u16, price: Price) {
+        if price > self.limit.0 {
+            return;
+        }
+        let least = &mut self.least[usize::from(place)];
+        if *least == Price::NONE {
+            self.places.push(place);
+        }
+        *least = price.min(*least);
+    }
+
+    /// Takes what was seen as the rows of this machine type.
+    fn end_kind(&mut self, kind: u16) {
+        for place in self.places.drain(..) {
+            let price = std::mem::replace(&mut self.least[usize::from(place)], Price::NONE);
+            let fit = (price, kind, place);
+            if fit < self.limit {
+                self.kept.push(fit);
+            }
+        }
+        if self.kept.len() > 2 * MOST_OFFERS {
+            let (_, limit, _) = self.kept.select_nth_unstable(MOST_OFFERS);
+            self.limit = *limit;
+            self.kept.truncate(MOST_OFFERS);
+        }
+    }
+
+    /// Returns the cheapest in order.
+    fn finish(mut self) -> Vec<Fit> {
+        self.kept.sort_unstable();
+        self.kept.truncate(MOST_OFFERS);
+        self.kept
+    }
 }

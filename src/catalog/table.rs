@@ -4,6 +4,7 @@
 //! are hundreds, are kept once each and sorted by name, so that comparing their numbers is comparing their names: what a
 //! question answers does not depend on the order of the rows.
 
+use super::ask::is_general;
 use super::words::{Interner, Word, Words};
 use crate::base::units::Dollars;
 
@@ -56,6 +57,8 @@ pub(super) struct Kind {
     pub(super) disk_gb: f64,
     /// Whether that disk is NVMe.
     pub(super) nvme: bool,
+    /// Whether it is for tasks that ask for CPUs and memory only.
+    pub(super) is_general: bool,
 }
 
 /// A place.
@@ -264,6 +267,7 @@ impl Builder {
             arch: self.words.word(row.arch),
             disk_gb: row.disk_gb,
             nvme: row.nvme,
+            is_general: is_general(&self.table.cloud, row.name),
         };
         let numbers = [
             row.vcpus,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use super::ask::MOST_OFFERS;
 use super::query::tailor;
 use super::*;
 use crate::base::units::Dollars;
@@ -135,6 +136,44 @@ fn wrong_lists_are_refused_with_the_line() {
         2
     );
     assert_eq!(read(header).expect("good").len(), 0);
+}
+
+#[test]
+fn of_thousands_of_rows_the_cheapest_answer() {
+    let mut text = "InstanceType,vCPUs,MemoryGiB,Price,Region,AvailabilityZone\n".to_owned();
+    let mut dice = 1_u32;
+    let mut best = std::collections::BTreeMap::new();
+    for kind in 0..40 {
+        for region in 0..30 {
+            for zone in 1..4 {
+                dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Few prices, so that many are the same.
+                let cents = 1 + (dice >> 16) % 100;
+                let (name, place) = (format!("m6i.{kind:02}"), format!("reg-{region:02}"));
+                writeln!(
+                    text,
+                    "{name},8,32,{},{place},r{region}-az{zone}",
+                    f64::from(cents) / 100.0
+                )
+                .expect("written");
+                let known = best.entry((name, place)).or_insert(cents);
+                *known = cents.min(*known);
+            }
+        }
+    }
+    let mut model: Vec<_> = best.into_iter().map(|(key, cents)| (cents, key)).collect();
+    model.sort();
+    model.truncate(MOST_OFFERS);
+    let offers = read(&text).expect("good").supply(&Shape::default()).offers;
+    let found = offers.into_iter().map(|offer| {
+        let name = |text: Option<String>| text.unwrap_or_default();
+        let key = (name(offer.instance_type), name(offer.region));
+        (offer.hourly, key)
+    });
+    let wanted = model
+        .into_iter()
+        .map(|(cents, key)| (Dollars(f64::from(cents) / 100.0), key));
+    assert!(found.eq(wanted));
 }
 
 /// Rows of a made-up list.

@@ -36,7 +36,7 @@ pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan>
     if detail == Detail::Named {
         let mut named = markets.clone();
         named.extend(shut_markets(ops, task, &markets, detail).await?);
-        if let Ok(plan) = crate::optimizer::plan(task, &named, &blocks) {
+        if let Ok(plan) = crate::optimizer::plan(task, named, &blocks) {
             return Ok(plan);
         }
     }
@@ -45,7 +45,7 @@ pub(super) async fn plan(ops: &Ops, task: &Task, detail: Detail) -> Result<Plan>
     add_prices(ops, task, &mut markets).await?;
     let shut = shut_markets(ops, task, &markets, Detail::Priced).await?;
     markets.extend(shut);
-    crate::optimizer::plan(task, &markets, &blocks).map_err(|error| name_barred(ops, error))
+    crate::optimizer::plan(task, markets, &blocks).map_err(|error| name_barred(ops, error))
 }
 
 /// Adds to an error which clouds the server's configuration leaves out.

@@ -1,7 +1,6 @@
 //! Ranking.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::cmp::Ordering;
 
 use crate::base::units::Dollars;
 use crate::base::{Error, Kind, Result};
@@ -86,15 +85,16 @@ pub(crate) struct Candidate {
 ///
 /// Cheapest first, or in the order in which the task lists its alternatives, each cheapest first. What costs the same stands in
 /// the order of clouds, then of machine types and places by name, so that nothing depends on the order of offers.
-pub(crate) fn plan(task: &Task, markets: &[Market], blocks: &[Block]) -> Result<Plan> {
-    let is_open = |market: &&Market| matches!(market.state, Standing::Open(_));
-    if !markets.iter().any(|market| is_open(&market)) {
+///
+/// There may be thousands of offers, each with half a dozen texts: they are moved out of the markets, and numbers are sorted.
+pub(crate) fn plan(task: &Task, mut markets: Vec<Market>, blocks: &[Block]) -> Result<Plan> {
+    if !markets.iter().any(is_open) {
         return Err(Error::new(Kind::NoCloudAccess, "no infra is enabled")
             .hint("sky check shows what is missing"));
     }
     let mut ruled_out = Vec::new();
-    let (mut ranked, mut blocked) = (Vec::new(), Vec::new());
-    for (cloud, market) in markets.iter().enumerate() {
+    let (mut fitting, mut blocked) = (Vec::new(), Vec::new());
+    for (cloud, market) in markets.iter_mut().enumerate() {
         for candidate in take(task, market, &mut ruled_out) {
             let block = blocks
                 .iter()
@@ -103,28 +103,28 @@ pub(crate) fn plan(task: &Task, markets: &[Market], blocks: &[Block]) -> Result<
                 note_block(task, &mut ruled_out, &candidate, block);
                 blocked.push((cloud, candidate));
             } else {
-                ranked.push((cloud, candidate));
+                fitting.push((cloud, candidate));
             }
         }
     }
-    let all_blocked = ranked.is_empty() && !blocked.is_empty();
+    let all_blocked = fitting.is_empty() && !blocked.is_empty();
     if all_blocked {
-        ranked = blocked;
+        fitting = blocked;
     }
-    if ranked.is_empty() {
-        return Err(explain(task, markets, &ruled_out));
+    if fitting.is_empty() {
+        return Err(explain(task, &markets, &ruled_out));
     }
-    rank(&mut ranked, task.resources.order);
-    let candidates = once_each(
-        ranked.into_iter().map(|(_, candidate)| candidate),
-        &task.resources.alternatives,
-    );
     Ok(Plan {
         num_nodes: task.num_nodes,
-        candidates,
+        candidates: ranked(fitting, task.resources.order),
         ruled_out,
         all_blocked,
     })
+}
+
+/// Returns whether a market's cloud can be used.
+fn is_open(market: &Market) -> bool {
+    matches!(market.state, Standing::Open(_))
 }
 
 /// Notes what a block leaves out.
@@ -146,8 +146,8 @@ fn note_block(task: &Task, ruled_out: &mut Vec<RuledOut>, candidate: &Candidate,
     }
 }
 
-/// Takes the candidates of one cloud, and notes what is left out.
-fn take(task: &Task, market: &Market, ruled_out: &mut Vec<RuledOut>) -> Vec<Candidate> {
+/// Takes the candidates out of one cloud, and notes what is left out.
+fn take(task: &Task, market: &mut Market, ruled_out: &mut Vec<RuledOut>) -> Vec<Candidate> {
     let shapes = &task.resources.alternatives;
     let mut candidates = Vec::new();
     let mut leave_out = |infra: String, shape: &Shape, why: Why| {
@@ -157,13 +157,18 @@ fn take(task: &Task, market: &Market, ruled_out: &mut Vec<RuledOut>) -> Vec<Cand
             ruled_out.push(one);
         }
     };
-    let supplies = match &market.state {
+    let Market {
+        cloud,
+        display,
+        state,
+    } = market;
+    let supplies = match state {
         Standing::Open(supplies) => supplies,
         Standing::Shut { reason, would } => {
             for (index, shape) in shapes
                 .iter()
                 .enumerate()
-                .filter(|(_, shape)| is_meant(market, shape))
+                .filter(|(_, shape)| is_meant(cloud, shape))
             {
                 let offers = would
                     .get(index)
@@ -175,52 +180,90 @@ fn take(task: &Task, market: &Market, ruled_out: &mut Vec<RuledOut>) -> Vec<Cand
                 let instead =
                     best.map(|offer| format!("{} for ${} an hour", node_text(offer), offer.hourly));
                 let reason = reason.clone();
-                leave_out(
-                    market.display.clone(),
-                    shape,
-                    Why::NotEnabled { reason, instead },
-                );
+                leave_out(display.clone(), shape, Why::NotEnabled { reason, instead });
             }
             return candidates;
         }
     };
     for (alternative, (shape, supply)) in shapes.iter().zip(supplies).enumerate() {
+        // What is written twice is had once: the same node through two alternatives is one candidate, unless they ask for
+        // other things around it.
+        if shapes[..alternative].contains(shape) {
+            continue;
+        }
         if let Some(why) = &supply.lack {
-            leave_out(market.display.clone(), shape, why.clone());
+            leave_out(display.clone(), shape, why.clone());
         }
-        for offer in &supply.offers {
-            candidates.push(Candidate {
-                alternative,
-                offer: offer.clone(),
-                cost: Dollars(offer.hourly.0 * f64::from(task.num_nodes)),
-            });
-        }
+        let offers = std::mem::take(&mut supply.offers).into_iter();
+        candidates.extend(offers.map(|offer| Candidate {
+            alternative,
+            cost: Dollars(offer.hourly.0 * f64::from(task.num_nodes)),
+            offer,
+        }));
     }
     candidates
 }
 
 /// Returns whether a shape may be placed in a cloud, as far as it names one.
-fn is_meant(market: &Market, shape: &Shape) -> bool {
-    shape
-        .infra
-        .cloud
-        .as_ref()
-        .is_none_or(|cloud| *cloud == market.cloud)
+fn is_meant(cloud: &str, shape: &Shape) -> bool {
+    let named = shape.infra.cloud.as_deref();
+    named.is_none_or(|named| named == cloud)
 }
 
-/// Sorts candidates, each with the number of its cloud.
-fn rank(ranked: &mut [(usize, Candidate)], order: Order) {
-    ranked.sort_by(|(cloud_a, a), (cloud_b, b)| {
-        let listed = match order {
-            Order::Cheapest => std::cmp::Ordering::Equal,
-            Order::AsListed => a.alternative.cmp(&b.alternative),
-        };
-        listed
-            .then_with(|| a.cost.0.total_cmp(&b.cost.0))
-            .then_with(|| cloud_a.cmp(cloud_b))
-            .then_with(|| a.alternative.cmp(&b.alternative))
-            .then_with(|| node_key(&a.offer).cmp(&node_key(&b.offer)))
-    });
+/// What candidates are sorted by before their names.
+#[derive(Clone, Copy)]
+struct Rank {
+    /// The alternative, where the task's order counts.
+    listed: usize,
+    /// Dollars of all nodes.
+    cost: f64,
+    /// The number of the cloud.
+    cloud: usize,
+    /// The number of the alternative.
+    alternative: usize,
+    /// Which candidate it is.
+    number: usize,
+}
+
+impl Rank {
+    /// Compares all but the last.
+    fn compare(&self, other: &Self) -> Ordering {
+        let places = |rank: &Self| (rank.cloud, rank.alternative);
+        (self.listed.cmp(&other.listed))
+            .then_with(|| self.cost.total_cmp(&other.cost))
+            .then_with(|| places(self).cmp(&places(other)))
+    }
+}
+
+/// Sorts candidates, each with the number of its cloud; of those that are the same in everything one is left.
+fn ranked(fitting: Vec<(usize, Candidate)>, order: Order) -> Vec<Candidate> {
+    let rank = |(number, (cloud, candidate)): (usize, &(usize, Candidate))| Rank {
+        listed: match order {
+            Order::Cheapest => 0,
+            Order::AsListed => candidate.alternative,
+        },
+        cost: candidate.cost.0,
+        cloud: *cloud,
+        alternative: candidate.alternative,
+        number,
+    };
+    let mut ranks: Vec<Rank> = fitting.iter().enumerate().map(rank).collect();
+    let key = |rank: &Rank| node_key(&fitting[rank.number].1.offer);
+    ranks.sort_by(|a, b| a.compare(b).then_with(|| key(a).cmp(&key(b))));
+    let mut fitting: Vec<Option<Candidate>> =
+        fitting.into_iter().map(|(_, one)| Some(one)).collect();
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(fitting.len());
+    for candidate in ranks.iter().filter_map(|rank| fitting[rank.number].take()) {
+        // Those of the same name stand side by side.
+        let mut twins = (candidates.iter().rev()).take_while(|other| {
+            other.alternative == candidate.alternative
+                && node_key(&other.offer) == node_key(&candidate.offer)
+        });
+        if twins.all(|twin| twin.offer != candidate.offer) {
+            candidates.push(candidate);
+        }
+    }
+    candidates
 }
 
 /// What a node is called, and where it is.
@@ -230,28 +273,6 @@ fn node_key(offer: &Offer) -> (Option<&str>, Option<&str>, Option<&str>) {
         offer.region.as_deref(),
         offer.zone.as_deref(),
     )
-}
-
-/// Leaves out what is there already: the same node through two alternatives is one candidate, unless they ask for other things
-/// around it.
-fn once_each(candidates: impl Iterator<Item = Candidate>, shapes: &[Shape]) -> Vec<Candidate> {
-    let mut kept: Vec<Candidate> = Vec::new();
-    // By the hash of the key: thousands of candidates need no copies of their names.
-    let hasher = RandomState::new();
-    let mut by_node: HashMap<u64, Vec<usize>> = HashMap::new();
-    for candidate in candidates {
-        let offer = &candidate.offer;
-        let same = by_node.entry(hasher.hash_one(node_key(offer))).or_default();
-        let is_known = same.iter().map(|at| &kept[*at]).any(|other| {
-            other.offer == *offer
-                && shapes.get(other.alternative) == shapes.get(candidate.alternative)
-        });
-        if !is_known {
-            same.push(kept.len());
-            kept.push(candidate);
-        }
-    }
-    kept
 }
 
 /// Names a node: `p3.2xlarge in AWS (us-east-1)`.
@@ -265,10 +286,7 @@ fn node_text(offer: &Offer) -> String {
 /// Says why nothing fits.
 fn explain(task: &Task, markets: &[Market], ruled_out: &[RuledOut]) -> Error {
     let shapes = &task.resources.alternatives;
-    let open: Vec<&Market> = markets
-        .iter()
-        .filter(|market| matches!(market.state, Standing::Open(_)))
-        .collect();
+    let open: Vec<&Market> = markets.iter().filter(|market| is_open(market)).collect();
     let disabled = |shape: &Shape| {
         let named = shape.infra.cloud.clone();
         named.filter(|cloud| open.iter().all(|market| market.cloud != *cloud))

@@ -133,7 +133,7 @@ proptest! {
     ) {
         let task = task(shapes, Order::Cheapest, nodes);
         let fitting = fitting(&task, &offers);
-        match plan(&task, &all_markets(&task, &offers), &[]) {
+        match plan(&task, all_markets(&task, &offers), &[]) {
             Err(_) => prop_assert!(fitting.is_empty()),
             Ok(plan) => {
                 let least = fitting.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
@@ -149,7 +149,7 @@ proptest! {
     ) {
         let task = task(shapes, Order::AsListed, 1);
         let fitting = fitting(&task, &offers);
-        if let Ok(plan) = plan(&task, &all_markets(&task, &offers), &[]) {
+        if let Ok(plan) = plan(&task, all_markets(&task, &offers), &[]) {
             let first = fitting.iter().map(|(index, _)| *index).min().expect("something fits");
             let shape = &task.resources.alternatives[first];
             prop_assert_eq!(&task.resources.alternatives[plan.chosen().alternative], shape);
@@ -168,8 +168,8 @@ proptest! {
         shapes in prop::collection::vec(shape(), 1..4),
     ) {
         let task = task(shapes, Order::Cheapest, 1);
-        let one = plan(&task, &all_markets(&task, &offers), &[]).ok();
-        let other = plan(&task, &all_markets(&task, &shuffled), &[]).ok();
+        let one = plan(&task, all_markets(&task, &offers), &[]).ok();
+        let other = plan(&task, all_markets(&task, &shuffled), &[]).ok();
         // Two machine types of the same name that differ in facts are told apart by nothing: such offers are left out here.
         let twins = |plan: &Option<Plan>| plan.as_ref().is_some_and(|plan| plan.candidates.windows(2).any(|pair| {
             let name = |offer: &Offer| (offer.cloud.clone(), offer.instance_type.clone(), offer.region.clone());

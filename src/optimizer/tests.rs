@@ -57,7 +57,7 @@ pub(super) fn markets(task: &Task, offers: &[Offer], enabled: &[String]) -> Vec<
 }
 
 fn plan(task: &Task, offers: &[Offer], enabled: &[String]) -> crate::base::Result<Plan> {
-    rank(task, &markets(task, offers, enabled), &[])
+    rank(task, markets(task, offers, enabled), &[])
 }
 
 fn chosen(text: &str, offers: &[Offer]) -> String {
@@ -133,6 +133,26 @@ fn order_is_price_or_the_users() {
     assert_eq!(
         chosen("resources: {cpus: 2}", &[local(4.0, 16.0)]),
         "1x(cpus=2, mem=16)"
+    );
+}
+
+#[test]
+fn what_is_offered_or_asked_for_twice_is_one_candidate() {
+    let cheap = aws("m6i.large", 2.0, 8.0, 0.1);
+    let offers = [cheap.clone(), aws("m6i.xlarge", 4.0, 16.0, 0.2), cheap];
+    let count = |text: &str| {
+        let plan = plan(&task(text), &offers, &enabled(&["aws"])).expect("a plan");
+        plan.candidates.len()
+    };
+    assert_eq!(count("resources: {cpus: 2+, memory: 4x}"), 2);
+    assert_eq!(
+        count("resources: {any_of: [{cpus: 2+}, {cpus: 4+}, {cpus: 2+}]}"),
+        3,
+        "the larger one meets two wishes"
+    );
+    assert_eq!(
+        count("resources: {ordered: [{cpus: 4}, {cpus: 2}, {cpus: 4}]}"),
+        2
     );
 }
 
@@ -229,7 +249,7 @@ fn what_was_refused_a_moment_ago_is_left_out_until_then() {
         reason: "no capacity".to_owned(),
     };
     let markets = markets(&task, &offers, &enabled(&["aws"]));
-    let plan = rank(&task, &markets, std::slice::from_ref(&block)).expect("a plan");
+    let plan = rank(&task, markets.clone(), std::slice::from_ref(&block)).expect("a plan");
     assert_eq!(plan.chosen().offer.region.as_deref(), Some("us-west-2"));
     assert!(matches!(plan.ruled_out[0].why, Why::Blocked { .. }));
     let everywhere = Block {
@@ -237,7 +257,7 @@ fn what_was_refused_a_moment_ago_is_left_out_until_then() {
         instance_type: None,
         ..block
     };
-    let plan = rank(&task, &markets, &[everywhere]).expect("a plan all the same");
+    let plan = rank(&task, markets, &[everywhere]).expect("a plan all the same");
     assert!(plan.all_blocked, "whoever asks has the last word");
     insta::assert_snapshot!(ruled_out(&plan), @r"
     Ruled out:
@@ -261,7 +281,7 @@ fn at_aws(text: &str) -> crate::base::Result<Plan> {
         display: "AWS".to_owned(),
         state: Standing::Open(supplies),
     };
-    rank(&task, &[market], &[])
+    rank(&task, vec![market], &[])
 }
 
 #[test]
