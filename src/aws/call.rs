@@ -7,22 +7,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::sign::{Unsigned, sign};
+use super::tries::Tries;
 use super::{Aws, Fault};
-use crate::base::clock::{Moment, monotonic};
+use crate::base::clock::Moment;
 use crate::base::{Error, Kind};
 use crate::http::call::Call;
-use crate::sys::random;
 
 /// The time of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(30);
-/// The time of a call with all its attempts.
-const WHOLE: Duration = Duration::from_secs(90);
-/// The pause after the first attempt, at most; it doubles each time, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// The most attempts.
-const ATTEMPTS: u32 = 10;
 /// The largest answer: a page of instances or machine types is far smaller.
 const LARGEST: usize = 64 * 1024 * 1024;
 
@@ -215,27 +207,12 @@ impl Aws {
         action: &str,
         body: &Body,
     ) -> Result<Vec<u8>, Fault> {
-        let begun = monotonic();
-        let mut attempt = 0;
-        let mut renewed = false;
+        let mut tries = Tries::of(format!("{action} in {region}"));
         loop {
-            let fault = match self.attempt(service, region, action, body).await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => fault,
-            };
-            attempt += 1;
-            if fault.is_unknown_caller() && !fault.code().is_empty() && !renewed {
-                // They may have been replaced since they were read.
-                renewed = true;
-                self.inner.cache.forget().await;
-                continue;
+            match self.attempt(service, region, action, body).await {
+                Err(fault) if tries.again_as(self, &fault).await => {}
+                ended => return ended,
             }
-            let pause = pause(attempt);
-            if !fault.is_passing() || attempt >= ATTEMPTS || begun.elapsed() + pause > WHOLE {
-                return Err(fault);
-            }
-            tracing::info!(action, region, attempt, %fault, "calling AWS again");
-            tokio::time::sleep(pause).await;
         }
     }
 
@@ -286,16 +263,6 @@ impl Aws {
     }
 }
 
-/// Returns the pause after so many attempts: random, so that many callers do not come back together.
-fn pause(attempt: u32) -> Duration {
-    let most = FIRST_PAUSE
-        .saturating_mul(1 << attempt.min(10))
-        .min(LONGEST_PAUSE);
-    // Without randomness the whole pause is as good.
-    let part = random::bytes().map_or(u32::MAX, u32::from_le_bytes);
-    most.mul_f64(0.25 + 0.75 * f64::from(part) / f64::from(u32::MAX))
-}
-
 /// The error of an answer that is not what is expected.
 fn unexpected(action: &str, source: &dyn std::error::Error) -> Fault {
     let what = format!("the answer of AWS to `{action}` is not the one expected here");
@@ -318,13 +285,6 @@ mod tests {
             "Action=Act&Version=1&Filter.1.Name=tag%3Aa&Filter.1.Value.1=x+y&Filter.2.Name=state\
              &Filter.2.Value.1=1&Filter.2.Value.2=2&Id.1=i-1"
         );
-    }
-
-    #[test]
-    fn pauses_grow_and_stay_bounded() {
-        assert!(pause(1) <= Duration::from_millis(500));
-        assert!(pause(30) <= LONGEST_PAUSE);
-        assert!(pause(30) >= LONGEST_PAUSE.mul_f64(0.24));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod role;
 mod s3;
 mod sign;
 mod sso;
+mod tries;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

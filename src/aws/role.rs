@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::call::{Params, Service};
 use super::files::Section;
 use super::sign::{Unsigned, sign};
+use super::tries::Tries;
 use super::{Aws, Credentials, DEFAULT_REGION, Fault};
 use crate::base::clock::Moment;
 use crate::base::secret::Secret;
@@ -132,8 +133,26 @@ fn read_token(file: &str) -> Result<String> {
         .map_err(|e| Error::io(format!("read `{file}`"), &e))
 }
 
-/// Calls STS with the source's credentials, or with none. Not through [`Aws::query`], whose credentials these become.
+/// Calls STS with the source's credentials, or with none; again where what went wrong may pass. Not through
+/// [`Aws::query`], whose credentials these become.
 async fn exchange(
+    aws: &Aws,
+    region: &str,
+    action: &str,
+    params: &Params,
+    source: Option<&Credentials>,
+) -> Result<Credentials, Fault> {
+    let mut tries = Tries::of(action);
+    loop {
+        match exchange_once(aws, region, action, params, source).await {
+            Err(fault) if tries.again(&fault).await => {}
+            ended => return ended,
+        }
+    }
+}
+
+/// One attempt.
+async fn exchange_once(
     aws: &Aws,
     region: &str,
     action: &str,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::call::Service;
 use super::sign::{Presigned, encode, presign};
+use super::tries::Tries;
 use super::{Aws, Credentials, Fault};
 use crate::base::clock::Moment;
 use crate::base::{Error, Kind, Result};
@@ -16,10 +17,8 @@ use crate::http::call::{Call, Client};
 const VALID: Duration = Duration::from_hours(6);
 /// How long the answer to a listing may take.
 const ANSWER: Duration = Duration::from_secs(60);
-/// How often a call is tried.
-const ATTEMPTS: u32 = 6;
-/// The pause before the second time; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How often a bucket may turn out to be in another region.
+const MOVES: u32 = 3;
 /// The largest answer: a thousand keys of a kilobyte, and what stands around them.
 const LARGEST: usize = 16 * 1024 * 1024;
 /// Storage classes whose objects have to be restored first.
@@ -137,15 +136,15 @@ impl Bucket {
         ];
         query.extend(token.map(|token| ("continuation-token", token.to_owned())));
         query.extend(limit.map(|limit| ("max-keys", limit.min(1000).to_string())));
-        let mut attempt = 0;
+        let mut tries = Tries::of(format!("listing of bucket `{}`", self.name));
+        let mut moves = 0;
         loop {
-            attempt += 1;
-            let fault = match self.ask(&query).await {
+            match self.ask(&query).await {
                 Ok(Asked::Page(page)) => return Ok(page),
-                Ok(Asked::Elsewhere(region)) if region != self.region && attempt < ATTEMPTS => {
+                Ok(Asked::Elsewhere(region)) if region != self.region && moves < MOVES => {
+                    moves += 1;
                     self.address = self.aws.address(&self.name, &region)?;
                     self.region = region;
-                    continue;
                 }
                 Ok(Asked::Elsewhere(region)) => {
                     let message = format!(
@@ -154,13 +153,9 @@ impl Bucket {
                     );
                     return Err(Error::new(Kind::NotFound, message));
                 }
-                Err(fault) => fault,
-            };
-            if !fault.is_passing() || attempt >= ATTEMPTS {
-                return Err(self.explain(fault));
+                Err(fault) if tries.again_as(&self.aws, &fault).await => {}
+                Err(fault) => return Err(self.explain(fault)),
             }
-            tracing::info!(bucket = %self.name, %fault, "listing a bucket again");
-            tokio::time::sleep(FIRST_PAUSE.saturating_mul(1 << attempt)).await;
         }
     }
 

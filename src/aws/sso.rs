@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use ring::digest;
 use serde::Deserialize;
 
 use super::call::domain;
 use super::files::{Files, Section};
+use super::tries::Tries;
 use super::{Aws, Credentials, Fault};
 use crate::base::clock::Moment;
 use crate::base::secret::Secret;
@@ -82,22 +84,18 @@ pub(super) async fn credentials(
     let token = token(aws, name, session.unwrap_or(&start_url))?;
     let endpoint = env::var("AWS_ENDPOINT_URL_SSO")
         .unwrap_or_else(|| format!("https://portal.sso.{region}.{}", domain(&region)));
-    let call = Call::get("/federation/credentials")
-        .query(&[("role_name", &role), ("account_id", &account)])
-        .header("x-amz-sso_bearer_token", &token)
-        .timeout(TIME);
-    let answer = aws.client(&endpoint)?.send(call).await?;
-    let status = answer.status().as_u16();
-    if status == 401 {
-        return Err(over(name));
-    }
-    let bytes = answer.bytes(LARGEST).await?;
-    if status != 200 {
-        let fault = Fault::read("GetRoleCredentials", status, &bytes);
-        return Err(Error::from(fault).context(format!(
-            "cannot take the role `{role}` in account {account}"
-        )));
-    }
+    let mut tries = Tries::of("GetRoleCredentials");
+    let bytes = loop {
+        match ask(aws, &endpoint, (&account, &role), &token).await {
+            Ok(bytes) => break bytes,
+            Err(Fault::Refused { status: 401, .. }) => return Err(over(name)),
+            Err(fault) if tries.again(&fault).await => {}
+            Err(fault) => {
+                let what = format!("cannot take the role `{role}` in account {account}");
+                return Err(Error::from(fault).context(what));
+            }
+        }
+    };
     let read: Answer = serde_json::from_slice(&bytes).map_err(|e| {
         Error::new(
             Kind::Internal,
@@ -114,6 +112,26 @@ pub(super) async fn credentials(
         token: Some(Secret::new(given.session_token)),
         expires: Some(Moment::from_micros(given.expiration.saturating_mul(1000))),
     })
+}
+
+/// Asks the portal for the credentials of a role in an account.
+async fn ask(
+    aws: &Aws,
+    endpoint: &str,
+    (account, role): (&String, &String),
+    token: &str,
+) -> Result<Bytes, Fault> {
+    let call = Call::get("/federation/credentials")
+        .query(&[("role_name", role), ("account_id", account)])
+        .header("x-amz-sso_bearer_token", token)
+        .timeout(TIME);
+    let answer = aws.client(endpoint)?.send(call).await?;
+    let status = answer.status().as_u16();
+    let bytes = answer.bytes(LARGEST).await?;
+    if status == 200 {
+        return Ok(bytes);
+    }
+    Err(Fault::read("GetRoleCredentials", status, &bytes))
 }
 
 /// The login is over, or there never was one.

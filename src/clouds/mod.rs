@@ -26,6 +26,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::api::agent::PeerAddress;
+use crate::aws::Aws as Caller;
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind};
 use crate::catalog::{Offer, Supply};
@@ -243,6 +244,8 @@ pub(crate) struct Clouds {
     catalogs: Catalogs,
     /// What users do with their hosts themselves.
     hosts: Ssh,
+    /// AWS beside its machines: buckets.
+    caller: Caller,
 }
 
 impl Clouds {
@@ -252,7 +255,8 @@ impl Clouds {
         let hosts = ssh::Ssh::new(paths);
         let ssh: Arc<dyn Cloud> = Arc::new(hosts.clone());
         let catalogs = Catalogs::new(paths);
-        let aws = aws::Aws::new(paths, of_aws.clone(), catalogs.clone());
+        let caller = Caller::new(paths.home());
+        let aws = aws::Aws::new(paths, caller.clone(), of_aws.clone(), catalogs.clone());
         let aws: Arc<dyn Cloud> = Arc::new(aws);
         let is_barred = |id: &CloudId| allowed.is_some_and(|allowed| !allowed.contains(id));
         Self {
@@ -267,6 +271,7 @@ impl Clouds {
             barred: CloudId::ALL.iter().copied().filter(is_barred).collect(),
             catalogs,
             hosts,
+            caller,
         }
     }
 
@@ -278,6 +283,7 @@ impl Clouds {
             barred: Arc::default(),
             catalogs: Catalogs::new(paths),
             hosts: Ssh::new(paths),
+            caller: Caller::new(paths.home()),
         }
     }
 
@@ -292,6 +298,11 @@ impl Clouds {
     /// Returns the user's hosts, for what is done with them beside clusters.
     pub(crate) fn hosts(&self) -> &Ssh {
         &self.hosts
+    }
+
+    /// Returns who calls AWS, for what is there beside machines.
+    pub(crate) fn aws(&self) -> &Caller {
+        &self.caller
     }
 
     /// Returns those that the server's configuration leaves out.

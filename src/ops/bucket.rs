@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Ops;
 use crate::api::manifest::{Body, Entry, Manifest, Root};
-use crate::aws::{Aws, Bucket, Object};
+use crate::aws::{Bucket, Object};
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
 use crate::base::ids::clip;
@@ -98,16 +98,9 @@ impl Place {
 }
 
 /// Sees that there is something to copy, before anything is launched for it.
-pub(super) async fn check(place: &Place) -> Result<()> {
-    let aws = Aws::new(&crate::sys::env::home());
-    let found = aws
-        .bucket(&place.bucket)?
-        .list(&place.prefix, Some(1))
-        .await?;
-    if found.is_empty() && !place.prefix.is_empty() {
-        return Err(nothing(place));
-    }
-    Ok(())
+pub(super) async fn check(ops: &Ops, place: &Place) -> Result<()> {
+    let mut bucket = ops.clusters.clouds().aws().bucket(&place.bucket)?;
+    list(&mut bucket, place, Some(1)).await.map(drop)
 }
 
 /// Copies a place of a bucket to every node.
@@ -118,11 +111,11 @@ pub(super) async fn copy(
     place: &Place,
     dest: &str,
 ) -> Result<Shipped> {
-    let aws = Aws::new(&crate::sys::env::home());
+    let aws = ops.clusters.clouds().aws();
     let mut round = 0;
     loop {
         let mut bucket = aws.bucket(&place.bucket)?;
-        let found = list(&mut bucket, place).await?;
+        let found = list(&mut bucket, place, None).await?;
         let (manifest, objects) = manifest(place, found)?;
         let haul = Haul {
             dest: dest.to_owned(),
@@ -155,8 +148,8 @@ pub(super) async fn copy(
     }
 }
 
-/// Lists the objects of a place: the object of that name, or all below it.
-async fn list(bucket: &mut Bucket, place: &Place) -> Result<Vec<Object>> {
+/// Lists the objects of a place: the object of that name, or those below it, at most so many.
+async fn list(bucket: &mut Bucket, place: &Place, most: Option<usize>) -> Result<Vec<Object>> {
     if !place.prefix.is_empty() {
         let first = bucket.list(&place.prefix, Some(1)).await?;
         if first
@@ -170,7 +163,7 @@ async fn list(bucket: &mut Bucket, place: &Place) -> Result<Vec<Object>> {
         "" => String::new(),
         prefix => format!("{prefix}/"),
     };
-    let found = bucket.list(&prefix, None).await?;
+    let found = bucket.list(&prefix, most).await?;
     if found.is_empty() && !prefix.is_empty() {
         return Err(nothing(place));
     }

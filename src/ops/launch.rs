@@ -48,7 +48,7 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
         cx.line("Dryrun finished.");
         return Ok(Value::Null);
     };
-    sync::check(cx, &sources).await?;
+    sync::check(ops, cx, &sources).await?;
     let placed = place(ops, cx, &name, &task, &candidates).await?;
     let cluster = if let Some(cluster) = existing_up(ops, &placed).await? {
         if !body.fast {

@@ -105,11 +105,12 @@ fn expand_home(path: &str) -> Result<PathBuf> {
 }
 
 /// Sees that the mounts can be carried out, before anything is launched for them.
-pub(super) async fn check(cx: &Cx, sources: &Sources<'_>) -> Result<()> {
+pub(super) async fn check(ops: &Ops, cx: &Cx, sources: &Sources<'_>) -> Result<()> {
     for (dest, source) in &sources.task.file_mounts {
         match (source, bucket::Place::of(source, dest)?) {
             (_, Some(place)) => {
-                cx.unless_cancelled(Box::pin(bucket::check(&place))).await?;
+                cx.unless_cancelled(Box::pin(bucket::check(ops, &place)))
+                    .await?;
             }
             (MountSource::Local(path), None) => {
                 let path = sources.locate(path)?;

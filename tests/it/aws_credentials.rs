@@ -56,7 +56,14 @@ fn serve(stream: TcpStream, ears: &Mutex<Vec<Heard>>) {
     let mut answers = stream.try_clone().expect("a second handle");
     let mut lines = BufReader::new(stream);
     while let Some(call) = hear(&mut lines) {
-        let (status, text) = answer(&call);
+        let is_same = |heard: &Heard| call.what == heard.what && call.body == heard.body;
+        let is_first = !ears.lock().expect("no panic").iter().any(is_same);
+        // What gives credentials is out of order once.
+        let (status, text) = match &call {
+            call if is_first && call.what.contains("/federation/") => (503, String::new()),
+            call if is_first && call.body.contains("Action=AssumeRole") => (500, String::new()),
+            call => answer(call),
+        };
         ears.lock().expect("no panic").push(call);
         let length = text.len();
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n");
@@ -251,7 +258,7 @@ fn credentials_are_found_where_the_aws_cli_finds_them() {
     }
     let roles = services.calls("Action=AssumeRole&");
     let signers: Vec<_> = roles.iter().filter_map(signer).collect();
-    assert_eq!(signers, ["TEAM", "MACHINE"]);
+    assert_eq!(signers, ["TEAM", "TEAM", "MACHINE", "MACHINE"]);
     assert!(roles[0].body.contains("ExternalId=x1"), "{roles:?}");
     let web = services.calls("Action=AssumeRoleWithWebIdentity&");
     assert!(

@@ -108,10 +108,21 @@ fn open(git: &Git, dest: &Path) -> Result<()> {
 /// Removes what a `git` that was killed has left: whoever works here has the turn, and a job that works here at the same
 /// moment would be in the way anyhow.
 fn clear_locks(dest: &Path) {
-    for name in ["index.lock", "shallow.lock", "HEAD.lock", "config.lock"] {
-        let lock = dest.join(".git").join(name);
-        if std::fs::remove_file(&lock).is_ok() {
-            tracing::info!(lock = %lock.display(), "removed a lock that was left behind");
+    clear_locks_in(&dest.join(".git"), false);
+    clear_locks_in(&dest.join(".git/refs"), true);
+}
+
+/// Removes the locks of a directory, those of directories in it included where that is wanted.
+fn clear_locks_in(directory: &Path, deep: bool) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_directory = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        if is_directory && deep {
+            clear_locks_in(&path, deep);
+        } else if path.extension().is_some_and(|end| end == "lock")
+            && std::fs::remove_file(&path).is_ok()
+        {
+            tracing::info!(lock = %path.display(), "removed a lock that was left behind");
         }
     }
 }
@@ -223,6 +234,26 @@ fn no_such(git: &Git, wanted: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn locks_that_were_left_behind_are_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let heads = dir.path().join(".git/refs/heads/team");
+        std::fs::create_dir_all(&heads).expect("made");
+        for file in [
+            "index.lock",
+            "index",
+            "refs/heads/team/x.lock",
+            "refs/heads/team/x",
+        ] {
+            std::fs::write(dir.path().join(".git").join(file), "").expect("written");
+        }
+        clear_locks(dir.path());
+        assert!(!dir.path().join(".git/index.lock").exists());
+        assert!(dir.path().join(".git/index").exists());
+        assert!(!heads.join("x.lock").exists());
+        assert!(heads.join("x").exists());
+    }
 
     #[test]
     fn the_branch_of_the_remote_is_read() {

@@ -94,10 +94,15 @@ struct Account {
 
 impl Aws {
     /// Makes the cloud; nothing is read or connected yet.
-    pub(super) fn new(paths: &Paths, settings: Settings, catalogs: Catalogs) -> Self {
+    pub(super) fn new(
+        paths: &Paths,
+        caller: Caller,
+        settings: Settings,
+        catalogs: Catalogs,
+    ) -> Self {
         let keep = Keep::new(paths.state());
         Self {
-            caller: Caller::new(paths.home()),
+            caller,
             settings: Arc::new(settings),
             reach: Reach {
                 keep: keep.clone(),

@@ -1,0 +1,110 @@
+//! How often a call is made, and after which pauses.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Aws, Fault};
+use crate::base::clock::monotonic;
+use crate::sys::random;
+
+/// The time of a call with all its attempts.
+const WHOLE: Duration = Duration::from_secs(90);
+/// The pause after the first attempt, at most; it doubles each time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The most attempts.
+const ATTEMPTS: u32 = 10;
+
+/// The attempts of one call.
+pub(super) struct Tries<C> {
+    /// What is called, for the log.
+    call: C,
+    /// Since when, on the monotonic clock.
+    begun: std::time::Instant,
+    /// How many there were.
+    attempt: u32,
+    /// Whether credentials were read anew for it.
+    renewed: bool,
+}
+
+impl<C: fmt::Display> Tries<C> {
+    /// Begins.
+    pub(super) fn of(call: C) -> Self {
+        Self {
+            call,
+            begun: monotonic(),
+            attempt: 0,
+            renewed: false,
+        }
+    }
+
+    /// Whether to call again, after a pause that is over then: what went wrong may pass, and there is time.
+    pub(super) async fn again(&mut self, fault: &Fault) -> bool {
+        self.attempt += 1;
+        let pause = pause(self.attempt);
+        if !fault.is_passing() || self.attempt >= ATTEMPTS || self.begun.elapsed() + pause > WHOLE {
+            return false;
+        }
+        let (call, attempt) = (&self.call, self.attempt);
+        tracing::info!(%call, attempt, %fault, "calling AWS again");
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    /// The same for calls with the caller's credentials: they may have been replaced since they were read.
+    pub(super) async fn again_as(&mut self, caller: &Aws, fault: &Fault) -> bool {
+        if fault.is_unknown_caller() && !fault.code().is_empty() && !self.renewed {
+            self.renewed = true;
+            caller.inner.cache.forget().await;
+            return true;
+        }
+        self.again(fault).await
+    }
+}
+
+/// Returns the pause after so many attempts: random, so that many callers do not come back together.
+fn pause(attempt: u32) -> Duration {
+    let most = FIRST_PAUSE
+        .saturating_mul(1 << attempt.min(10))
+        .min(LONGEST_PAUSE);
+    // Without randomness the whole pause is as good.
+    let part = random::bytes().map_or(u32::MAX, u32::from_le_bytes);
+    most.mul_f64(0.25 + 0.75 * f64::from(part) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Error, Kind};
+
+    #[test]
+    fn pauses_grow_and_stay_bounded() {
+        assert!(pause(1) <= Duration::from_millis(500));
+        assert!(pause(30) <= LONGEST_PAUSE);
+        assert!(pause(30) >= LONGEST_PAUSE.mul_f64(0.24));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_a_few_times_and_the_rest_not_at_all() {
+        let gone = Fault::from(Error::new(Kind::Unreachable, "no way"));
+        let mut tries = Tries::of("a call");
+        let mut calls = 1;
+        while tries.again(&gone).await {
+            calls += 1;
+        }
+        assert_eq!(calls, ATTEMPTS);
+        let refused = Fault::read("Act", 400, b"<R><Error><Code>Bad</Code><Message>m</Message></Error></R>");
+        assert!(!Tries::of("a call").again(&refused).await);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_caller_is_looked_up_once_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let caller = Aws::new(dir.path());
+        let expired = Fault::read("Act", 403, b"<R><Error><Code>ExpiredToken</Code><Message>m</Message></Error></R>");
+        let mut tries = Tries::of("a call");
+        assert!(tries.again_as(&caller, &expired).await);
+        assert!(!tries.again_as(&caller, &expired).await);
+    }
+}
