@@ -94,7 +94,11 @@ mod tests {
             calls += 1;
         }
         assert_eq!(calls, ATTEMPTS);
-        let refused = Fault::read("Act", 400, b"<R><Error><Code>Bad</Code><Message>m</Message></Error></R>");
+        let refused = Fault::read(
+            "Act",
+            400,
+            b"<R><Error><Code>Bad</Code><Message>m</Message></Error></R>",
+        );
         assert!(!Tries::of("a call").again(&refused).await);
     }
 
@@ -102,7 +106,11 @@ mod tests {
     async fn an_unknown_caller_is_looked_up_once_more() {
         let dir = tempfile::tempdir().expect("a directory");
         let caller = Aws::new(dir.path());
-        let expired = Fault::read("Act", 403, b"<R><Error><Code>ExpiredToken</Code><Message>m</Message></Error></R>");
+        let expired = Fault::read(
+            "Act",
+            403,
+            b"<R><Error><Code>ExpiredToken</Code><Message>m</Message></Error></R>",
+        );
         let mut tries = Tries::of("a call");
         assert!(tries.again_as(&caller, &expired).await);
         assert!(!tries.again_as(&caller, &expired).await);

@@ -1,118 +1,17 @@
-//! What server and agent say to each other about a tree of files: what is there, what is lacking, and the content.
-//!
-//! ```text
-//! server                                             agent
-//!   digest of the manifest ──────────────────────────► known from last time, or: unknown
-//!   manifest (compressed) ───────────────────────────► makes directories and links, looks at files
-//!   ◄──────────────────────────────────────── Lacking: files that are absent, cut, or that may differ
-//!   records: content of those ───────────────────────► puts each file in its place as a whole
-//! ```
-//!
-//! All three are sequences of numbers (LEB128) and counted bytes: names need not be UTF-8, and a million files are tens of
-//! megabytes. What is decoded is checked: a manifest names nothing outside of its root, and nothing below a file or link.
+//! How manifests, lists of what is lacking, and records are written and read.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 
+use super::{Body, Entry, Hash, LARGEST_PIECE, Lacking, Manifest, Need, Record, Root};
 use crate::base::{Error, Kind, Result};
 
 /// The most entries of a manifest.
 const MOST_ENTRIES: u64 = 20_000_000;
 /// The longest path or target.
 const LONGEST: u64 = 16 * 1024;
-/// The largest piece of content.
-pub(crate) const LARGEST_PIECE: usize = 256 * 1024;
 /// Stands before a manifest.
-const MAGIC: &[u8; 4] = b"skm1";
-
-/// A SHA-256.
-pub(crate) type Hash = [u8; 32];
-
-/// A tree of files, or one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    /// What the whole is.
-    pub(crate) root: Root,
-    /// Sorted by path, so a directory comes before what is in it.
-    pub(crate) entries: Vec<Entry>,
-}
-
-/// What a manifest describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Root {
-    /// The content of a directory.
-    Directory,
-    /// One file: a single entry whose path is empty.
-    File,
-}
-
-/// Something in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// Where it is, seen from the root: no `..`, no empty parts.
-    pub(crate) path: Vec<u8>,
-    /// Permissions; of links without meaning.
-    pub(crate) mode: u32,
-    /// What it is.
-    pub(crate) body: Body,
-}
-
-/// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File {
-        /// Bytes.
-        size: u64,
-        /// When it was changed last, in nanoseconds since 1970.
-        mtime: i64,
-        /// That was so short a time ago that it may change again without a later time being seen.
-        fresh: bool,
-    },
-    /// A symbolic link.
-    Link {
-        /// Where it leads.
-        target: Vec<u8>,
-    },
-}
-
-/// What a node needs to hold a tree.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Lacking {
-    /// Files by their index in the manifest, ascending.
-    pub(crate) files: Vec<(usize, Need)>,
-}
-
-/// What a node needs of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// All of it.
-    Whole,
-    /// What follows a part that arrived earlier, if that has this hash.
-    Rest {
-        /// Bytes that are there.
-        have: u64,
-        /// Their hash.
-        hash: Hash,
-    },
-    /// All of it, unless its content has this hash.
-    Doubt(Hash),
-}
-
-/// A record of the content stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Record {
-    /// The node's content of this file is right.
-    Same(usize),
-    /// The file has vanished since it was listed.
-    Gone(usize),
-    /// Pieces of this file follow, from this byte on; an empty one ends them.
-    File(usize, u64),
-    /// There is no more.
-    End,
-}
+pub(super) const MAGIC: &[u8; 4] = b"skm1";
 
 impl Manifest {
     /// Returns the bytes that are sent and stored.
@@ -184,16 +83,6 @@ impl Manifest {
             last = Some(path);
         }
         Ok(())
-    }
-}
-
-impl Entry {
-    /// Returns the bytes of a file; nothing for what is none.
-    pub(crate) const fn size(&self) -> u64 {
-        match self.body {
-            Body::File { size, .. } => size,
-            Body::Directory | Body::Link { .. } => 0,
-        }
     }
 }
 
@@ -349,7 +238,7 @@ fn read_lacking(from: &mut &[u8], entries: usize) -> io::Result<Lacking> {
 }
 
 /// Appends a number: seven bits a byte, the lowest first.
-fn number(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -432,131 +321,4 @@ fn refused(path: &[u8]) -> Error {
         Kind::Invalid,
         format!("the list of files holds a name that is not permitted: `{path}`"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn entry(path: &[u8], body: Body) -> Entry {
-        Entry {
-            path: path.to_vec(),
-            mode: 0o644,
-            body,
-        }
-    }
-
-    fn file(path: &[u8]) -> Entry {
-        let (size, mtime, fresh) = (3, -7, false);
-        entry(path, Body::File { size, mtime, fresh })
-    }
-
-    fn tree(entries: Vec<Entry>) -> Manifest {
-        let root = Root::Directory;
-        Manifest { root, entries }
-    }
-
-    #[test]
-    fn names_that_lead_out_are_refused() {
-        let link = || {
-            entry(
-                b"out",
-                Body::Link {
-                    target: b"/tmp".to_vec(),
-                },
-            )
-        };
-        for entries in [
-            vec![file(b"../evil")],
-            vec![file(b"/etc/evil")],
-            vec![file(b"a//b")],
-            vec![file(b"")],
-            vec![file(b"a\0b")],
-            vec![file(b"a/b")],
-            vec![link(), file(b"out/evil")],
-            vec![file(b"b"), file(b"a")],
-            vec![file(b"a"), file(b"a")],
-            vec![entry(b"a", Body::Directory), file(b"a/..")],
-        ] {
-            let shown = format!("{entries:?}");
-            assert!(
-                Manifest::decode(&tree(entries).encode()).is_err(),
-                "{shown}"
-            );
-        }
-        let one = Manifest {
-            root: Root::File,
-            entries: vec![file(b"x")],
-        };
-        assert!(Manifest::decode(&one.encode()).is_err());
-    }
-
-    #[test]
-    fn a_cut_or_endless_text_is_an_error() {
-        let whole = tree(vec![entry(b"a", Body::Directory), file(b"a/b")]).encode();
-        for len in 0..whole.len() {
-            assert!(Manifest::decode(&whole[..len]).is_err(), "{len}");
-        }
-        let mut huge = MAGIC.to_vec();
-        huge.push(0);
-        number(&mut huge, u64::MAX);
-        assert!(Manifest::decode(&huge).is_err());
-        assert!(Lacking::decode(&[5, 0, 0], 3).is_err());
-        assert!(Record::read(&mut &[3, 9, 0][..], 3).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_encoded_comes_back(
-            names in proptest::collection::btree_set("[a-z\\xff]{1,6}", 0..20),
-            needs in proptest::collection::vec((any::<u64>(), any::<[u8; 32]>()), 0..9),
-        ) {
-            let mut entries = vec![entry(b"d", Body::Directory)];
-            entries.extend(names.iter().map(|name| file(format!("d/{name}").as_bytes())));
-            let manifest = tree(entries);
-            prop_assert_eq!(&Manifest::decode(&manifest.encode()).expect("it is valid"), &manifest);
-            let files = needs.iter().enumerate().map(|(index, (have, hash))| {
-                let need = match have % 3 {
-                    0 => Need::Whole,
-                    1 => Need::Rest { have: *have, hash: *hash },
-                    _ => Need::Doubt(*hash),
-                };
-                (index, need)
-            });
-            let lacking = Lacking { files: files.collect() };
-            prop_assert_eq!(&Lacking::decode(&lacking.encode(), 9).expect("it is valid"), &lacking);
-        }
-
-        #[test]
-        fn noise_is_refused_without_harm(noise in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend(noise);
-            drop(Manifest::decode(&bytes));
-            drop(Lacking::decode(&bytes, 10));
-        }
-    }
-
-    #[test]
-    fn records_come_back() {
-        let mut bytes = Vec::new();
-        let records = [
-            Record::Same(1),
-            Record::File(2, 1 << 40),
-            Record::Gone(0),
-            Record::End,
-        ];
-        for record in records {
-            record.write(&mut bytes).expect("memory");
-        }
-        write_piece(&mut bytes, b"text").expect("memory");
-        let mut from = bytes.as_slice();
-        for record in records {
-            assert_eq!(Record::read(&mut from, 3).expect("it is there"), record);
-        }
-        let mut piece = Vec::new();
-        read_piece(&mut from, &mut piece).expect("it is there");
-        assert_eq!(piece, b"text");
-    }
 }
