@@ -6,6 +6,7 @@ pub(crate) mod cx;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod secret;
+pub(crate) mod timings;
 pub(crate) mod units;
 
 pub(crate) use error::{Error, Kind, Result};

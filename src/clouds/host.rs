@@ -8,6 +8,7 @@ use tokio::io::AsyncSeekExt as _;
 
 use super::binary::{Arch, Binary, File};
 use crate::base::ids::clip;
+use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
 use crate::node::protocol::{Answer, Ask, NodeName};
 use crate::transport::ByteStream;
@@ -54,20 +55,22 @@ impl Host {
         most: Duration,
         copies: bool,
     ) -> Result<Option<T>> {
-        let locate = self.binary.locate().await?;
+        // It is read and hashed when it is needed first.
+        let locate = timings::during(Part::Copy, self.binary.locate()).await?;
         let question = serde_json::to_string(ask).map_err(|e| Error::internal("ask a host", &e))?;
         let command = format!(
-            r#"{locate}if [ -x "$f" ]; then exec "$f" __node {}; fi; uname -sm; exit {ABSENT}"#,
+            r#"echo; {locate}if [ -x "$f" ]; then exec "$f" __node {}; fi; uname -sm; exit {ABSENT}"#,
             shell_words::quote(&question),
         );
-        let mut done = self.ssh.run(&command, tokio::io::empty(), most).await?;
+        let asked = || timings::during(Part::Start, self.ssh.ask(&command, most));
+        let mut done = asked().await?;
         if done.code == ABSENT && !copies {
             return Ok(None);
         }
         if done.code == ABSENT {
-            let file = self.file_for(&done).await?;
-            self.copy_binary(&file).await?;
-            done = self.ssh.run(&command, tokio::io::empty(), most).await?;
+            let copying = async { self.copy_binary(&*self.file_for(&done).await?).await };
+            timings::during(Part::Copy, copying).await?;
+            done = asked().await?;
         }
         self.read(&done).map(Some)
     }

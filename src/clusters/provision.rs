@@ -11,6 +11,7 @@ use super::{Cluster, Clusters, Event, Owner, State, names, store};
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
+use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
 use crate::catalog::{Block, Offer};
 use crate::clouds::{CloudError, CloudId, CloudResult, NodeSet};
@@ -281,7 +282,7 @@ impl Clusters {
     pub(crate) async fn bring_up(&self, cx: &Cx, placed: &Placed) -> Result<Cluster> {
         let cluster = self.get(&placed.name).await?;
         cx.spinner("[bold cyan]Preparing SkyPilot runtime[/]");
-        match self.agents_up(&cluster).await {
+        match timings::during(Part::Start, self.agents_up(&cluster)).await {
             Err(error) if is_the_machines(&error) => {
                 let why = error.one_line();
                 if placed.created {
@@ -336,7 +337,7 @@ where
 {
     let mut tries = 1;
     loop {
-        let error = match call().await {
+        let error = match timings::during(Part::Cloud, call()).await {
             Ok(answer) => return Ok(Ok(answer)),
             Err(error) => error,
         };
@@ -349,7 +350,7 @@ where
                     tries + 1,
                     pause.as_secs_f64().ceil()
                 );
-                cx.pause(pause, &why).await?;
+                timings::during(Part::Cloud, cx.pause(pause, &why)).await?;
                 cx.spinner("[bold cyan]Launching[/]");
                 tries += 1;
                 continue;

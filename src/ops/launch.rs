@@ -14,14 +14,16 @@ use crate::api::bodies::LaunchBody;
 use crate::base::clock::Moment;
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
+use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
+use crate::clouds::CloudId;
 use crate::clusters::{Choice, Cluster, Patience, Placed, State, handle};
 use crate::optimizer::Candidate;
 use crate::task::{Shape, Task};
 
 /// Runs the verb.
 pub(super) async fn run(ops: &Ops, cx: &Cx, body: LaunchBody, origin: Origin) -> Result<Outcome> {
-    let ended = attempt(ops, cx, &body, origin).await;
+    let ended = timings::recorded(attempt(ops, cx, &body, origin)).await;
     let patience = patience(body.retry_until_up);
     or_wait(ops, cx, &body.cluster_name, patience, ended).await
 }
@@ -50,7 +52,9 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
     };
     sync::check(ops, cx, &sources).await?;
     let placed = place(ops, cx, &name, &task, &candidates).await?;
-    let cluster = if let Some(cluster) = existing_up(ops, &placed).await? {
+    let up = existing_up(ops, &placed).await?;
+    let is_new = up.is_none() && placed.created;
+    let cluster = if let Some(cluster) = up {
         if !body.fast {
             ops.clusters.ensure_agents(&cluster).await?;
         }
@@ -60,10 +64,12 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
         machines(ops, cx, &placed, candidates, patience).await?
     };
     let cluster = remember(ops, cx, &cluster, body, &task).await?;
-    cx.step("workdir", || sync::workdir(ops, cx, &cluster, &sources))
-        .await?;
+    cx.step("workdir", || {
+        timings::during(Part::Sync, sync::workdir(ops, cx, &cluster, &sources))
+    })
+    .await?;
     cx.step("file_mounts", || {
-        sync::file_mounts(ops, cx, &cluster, &sources)
+        timings::during(Part::Sync, sync::file_mounts(ops, cx, &cluster, &sources))
     })
     .await?;
     cx.step("autostop", || autostop(ops, &cluster, &task))
@@ -75,16 +81,31 @@ async fn attempt(ops: &Ops, cx: &Cx, body: &LaunchBody, origin: Origin) -> Resul
     };
     let job = cx
         .step("submit", || {
-            submission::submit(ops, cx, &cluster, &task, setup)
+            timings::during(
+                Part::Submit,
+                submission::submit(ops, cx, &cluster, &task, setup),
+            )
         })
         .await?;
     cx.end_spinner();
+    if is_new {
+        say_what_it_took(cx, &cluster);
+    }
     let mut result = json!({ "job_id": job, "handle": handle(&cluster) });
     if body.include_credentials {
         // Nodes of this release have no SSH server. The key itself tells that there is no need to ask again.
         result["credentials"] = Value::Null;
     }
     Ok(result)
+}
+
+/// Says how long a new cluster has taken, and where the time went. What is on this machine takes none that is worth telling.
+fn say_what_it_took(cx: &Cx, cluster: &Cluster) {
+    if cluster.cloud != CloudId::Local
+        && let Some(spent) = timings::so_far()
+    {
+        cx.line(format!("Launched in {spent}"));
+    }
 }
 
 /// Finds where the cluster could be, and shows it; none after a dry run. An existing cluster is its own candidate.

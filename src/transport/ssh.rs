@@ -20,6 +20,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::ByteStream;
+use crate::base::timings::{self, Part, Step};
 use crate::base::{Error, Kind, Result};
 use crate::sys::env;
 
@@ -251,7 +252,25 @@ impl Ssh {
         input: impl AsyncRead + Send + Unpin,
         deadline: Duration,
     ) -> Result<Done> {
-        timeout(deadline, self.run_on(remote, input))
+        self.run_within(remote, input, deadline, None).await
+    }
+
+    /// The same without input, for a command that prints a line as soon as it begins: the host is reached then.
+    pub(crate) async fn ask(&self, remote: &str, deadline: Duration) -> Result<Done> {
+        let reaching = timings::begin(Part::Connect);
+        self.run_within(remote, tokio::io::empty(), deadline, reaching)
+            .await
+    }
+
+    /// Runs a command within its deadline.
+    async fn run_within(
+        &self,
+        remote: &str,
+        input: impl AsyncRead + Send + Unpin,
+        deadline: Duration,
+        reaching: Option<Step>,
+    ) -> Result<Done> {
+        timeout(deadline, self.run_on(remote, input, reaching))
             .await
             .map_err(|_| {
                 Error::new(
@@ -265,8 +284,13 @@ impl Ssh {
             })?
     }
 
-    /// [`Self::run`] without its deadline.
-    async fn run_on(&self, remote: &str, mut input: impl AsyncRead + Send + Unpin) -> Result<Done> {
+    /// Runs a command; `reaching` ends with the first of what it prints.
+    async fn run_on(
+        &self,
+        remote: &str,
+        mut input: impl AsyncRead + Send + Unpin,
+        reaching: Option<Step>,
+    ) -> Result<Done> {
         let mut child = self.start(remote)?;
         let doing =
             |e: &std::io::Error| Error::io(format!("talk to host `{}`", self.host.destination), e);
@@ -278,11 +302,12 @@ impl Ssh {
             drop(tokio::io::copy(&mut input, &mut to).await);
             drop(to.shutdown().await);
         };
-        let ((), read, complained) = tokio::join!(
-            feed,
-            out.read_to_end(&mut stdout),
-            err.read_to_end(&mut stderr)
-        );
+        let read = async {
+            out.read_buf(&mut stdout).await?;
+            drop(reaching);
+            out.read_to_end(&mut stdout).await
+        };
+        let ((), read, complained) = tokio::join!(feed, read, err.read_to_end(&mut stderr));
         read.and(complained).map_err(|e| doing(&e))?;
         let status = child.wait().await.map_err(|e| doing(&e))?;
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();

@@ -74,6 +74,49 @@ fn a_host_is_a_cluster_in_one_copy_and_is_left_as_it_was() {
 }
 
 #[test]
+fn a_new_cluster_says_where_its_time_went() {
+    let world = World::new();
+    let _hosts = Hosts::start(&world, 2);
+    world.file("work/data.txt", "something to sync\n");
+    let launch = |nodes: &str| {
+        let infra = ["launch", "-y", "-c", "demo", "--infra", "ssh/lab"];
+        let rest = [
+            "--cpus",
+            "0.5",
+            "--num-nodes",
+            nodes,
+            "--workdir",
+            "work",
+            "true",
+        ];
+        let ran = world.sky(&[&infra[..], &rest].concat()).ok();
+        let lines = ran.stdout.lines();
+        let told = lines.filter_map(|line| line.strip_prefix("Launched in "));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let told = launch("2");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let (whole, parts) = told[0].split_once(" (").expect("parts");
+    let seconds = |text: &str| -> f64 {
+        let number = text.strip_suffix(" s").expect("seconds");
+        number.parse().expect("a number")
+    };
+    let parts: Vec<(&str, f64)> = parts
+        .trim_end_matches(')')
+        .split(", ")
+        .map(|part| part.split_once(' ').expect("a name"))
+        .map(|(name, spent)| (name, seconds(spent)))
+        .collect();
+    for wanted in ["connect", "copy", "start", "sync", "submit"] {
+        assert!(parts.iter().any(|(name, _)| *name == wanted), "{told:?}");
+    }
+    let sum: f64 = parts.iter().map(|(_, spent)| spent).sum();
+    let off = (sum - seconds(whole)).abs();
+    assert!(off <= 0.05 * seconds(whole) + 0.01, "{told:?}");
+    assert!(launch("1").is_empty(), "it was there already");
+}
+
+#[test]
 fn two_hosts_are_one_cluster_with_ranks_and_one_fate() {
     let world = World::new();
     let hosts = Hosts::start(&world, 2);

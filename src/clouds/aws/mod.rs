@@ -34,6 +34,7 @@ use super::{
 use crate::api::agent::PeerAddress;
 use crate::aws::{Aws as Caller, Params, Service};
 use crate::base::ids::NodeRank;
+use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
 use crate::catalog::{Offer, Supply};
 use crate::node::protocol::{Ask, NodeName};
@@ -170,7 +171,8 @@ impl Aws {
         let outside = external_ip.as_ref().filter(|_| !self.settings.internal);
         let address = outside.unwrap_or(&internal_ip);
         let host = self.reach.host(&self.settings, &name, address)?;
-        let made = make_node(&host, node(&set.name, rank), set.count > 1)
+        let making = make_node(&host, node(&set.name, rank), set.count > 1);
+        let made = timings::during(Part::Connect, making)
             .await
             .map_err(|e| e.context(format!("machine {} cannot be used", name.id)))?;
         Ok(Instance {

@@ -25,6 +25,7 @@ use super::{
     Capabilities, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet, Observed,
 };
 use crate::base::ids::NodeRank;
+use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
 use crate::catalog::{Offer, Supply};
 use crate::node::Standing;
@@ -110,7 +111,8 @@ impl Ssh {
     /// Makes the way to a host. Where the user's SSH configuration is about it, that alone holds.
     async fn host(&self, mut address: Address) -> Result<Host> {
         fs::private_dir(&self.inner.control)?;
-        if self.is_configured(&address.destination).await? {
+        let known = self.is_configured(&address.destination);
+        if timings::during(Part::Connect, known).await? {
             address.user = None;
             address.identity = None;
             address.trust_first = false;
@@ -275,7 +277,7 @@ impl Cloud for Ssh {
     }
 
     fn provision<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Instance>>> {
-        Box::pin(self.make(set))
+        Box::pin(timings::during(Part::Start, self.make(set)))
     }
 
     fn bootstrap<'a>(
