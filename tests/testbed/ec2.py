@@ -138,6 +138,13 @@ def script_of(data):
 
 def become(instance, name):
     instance._state.name, instance._state.code = name, CODES[name]
+    instance.since[name] = time.monotonic()
+
+
+def pending(instance):
+    """Seconds from the last time that it was made or started until it ran."""
+    begun, ran = instance.since["pending"], instance.since.get("running", 0)
+    return round((ran if ran > begun else time.monotonic()) - begun, 3)
 
 
 def in_time(instance, through, then, *acts, first=()):
@@ -163,7 +170,7 @@ class Lives:
 
     def __init__(instance, *args, **options):
         Lives.init(instance, *args, **options)
-        instance.machine = Machine(instance)
+        instance.machine, instance.since = Machine(instance), {}
         instance.machine.give_address()
         in_time(instance, "pending", "running", instance.machine.boot)
 
@@ -340,7 +347,7 @@ class Server:
             return list(self.faults.calls)
         if path == "instances":
             return [{"instance": i.id, "region": i.region_name, "host": i.machine.number, "address": i.machine.address,
-                     "state": i.state, "users": USERS, "user_data_log": i.machine.log} for i in all_instances()]
+                     "state": i.state, "pending": pending(i), "users": USERS, "user_data_log": i.machine.log} for i in all_instances()]
         instance = next((i for i in all_instances() if i.id == wanted["instance"]), None)
         if instance is None or path not in ("interrupt", "crash"):
             raise ValueError(f"no {path} of {wanted}")
