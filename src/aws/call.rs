@@ -210,8 +210,13 @@ impl Aws {
         let mut tries = Tries::of(format!("{action} in {region}"));
         loop {
             match self.attempt(service, region, action, body).await {
-                Err(fault) if tries.again_as(self, &fault).await => {}
-                ended => return ended,
+                Ok(answer) => return Ok(answer),
+                Err(fault) => {
+                    let fault = tries.told(fault);
+                    if !tries.again_as(self, &fault).await {
+                        return Err(fault);
+                    }
+                }
             }
         }
     }

@@ -70,6 +70,8 @@ pub(crate) enum Fault {
         status: u16,
         /// What was called.
         action: String,
+        /// Whether an earlier attempt had no answer: that one may have taken effect.
+        after_silence: bool,
     },
     /// There was no answer, or no credentials to call with.
     Failed(Box<Error>),
@@ -100,6 +102,25 @@ impl Fault {
             }
             Self::Failed(error) => matches!(error.kind(), Kind::Unreachable | Kind::Timeout),
         }
+    }
+
+    /// Whether the call may have taken effect all the same: it, or an earlier attempt, had no answer that says otherwise.
+    pub(crate) fn leaves_open(&self) -> bool {
+        match self {
+            Self::Refused { after_silence, .. } => {
+                *after_silence || (self.is_passing() && !self.is_throttling())
+            }
+            // Without credentials there was no call.
+            Self::Failed(_) => !self.is_unknown_caller(),
+        }
+    }
+
+    /// Returns the fault of a call of which an earlier attempt had no answer.
+    pub(super) fn after_silence(mut self) -> Self {
+        if let Self::Refused { after_silence, .. } = &mut self {
+            *after_silence = true;
+        }
+        self
     }
 
     /// Whether the credentials are missing, wrong or over.
@@ -134,6 +155,7 @@ impl Fault {
             code,
             status,
             action: action.to_owned(),
+            after_silence: false,
         }
     }
 }
@@ -249,6 +271,8 @@ mod tests {
         assert!(read(ssm, 400).is_throttling() && read(ssm, 400).is_passing());
         assert!(read("<html>bad gateway</html>", 502).is_passing());
         assert!(!read("", 404).is_passing());
+        assert!(read("", 502).leaves_open() && !read(ec2, 400).leaves_open());
+        assert!(!read(ssm, 400).leaves_open() && read(ssm, 400).after_silence().leaves_open());
         let error = Error::from(read(sts, 403));
         assert_eq!(error.kind(), Kind::Unauthenticated);
         assert_eq!(error.one_line(), "AWS refused `Act`: over (ExpiredToken)");

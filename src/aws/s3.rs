@@ -249,6 +249,7 @@ fn refused(status: u16, bytes: &[u8]) -> Fault {
             message: refusal.message,
             status,
             action,
+            after_silence: false,
         },
         Err(_) => Fault::read(&action, status, bytes),
     }

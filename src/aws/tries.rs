@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Aws, Fault};
 use crate::base::clock::monotonic;
-use crate::sys::random;
+use crate::sys::{env, random};
 
 /// The time of a call with all its attempts.
 const WHOLE: Duration = Duration::from_secs(90);
@@ -13,7 +13,7 @@ const WHOLE: Duration = Duration::from_secs(90);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// The most attempts.
+/// The most attempts, unless `AWS_MAX_ATTEMPTS` says otherwise, as it does to AWS's own tools.
 const ATTEMPTS: u32 = 10;
 
 /// The attempts of one call.
@@ -24,8 +24,12 @@ pub(super) struct Tries<C> {
     begun: std::time::Instant,
     /// How many there were.
     attempt: u32,
+    /// How many there may be.
+    most: u32,
     /// Whether credentials were read anew for it.
     renewed: bool,
+    /// Whether an attempt had no answer, so that it may have taken effect.
+    silence: bool,
 }
 
 impl<C: fmt::Display> Tries<C> {
@@ -35,15 +39,31 @@ impl<C: fmt::Display> Tries<C> {
             call,
             begun: monotonic(),
             attempt: 0,
+            most: env::var("AWS_MAX_ATTEMPTS")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(ATTEMPTS),
             renewed: false,
+            silence: false,
         }
+    }
+
+    /// Returns what an attempt came to, with what earlier ones without an answer leave open.
+    pub(super) fn told(&mut self, fault: Fault) -> Fault {
+        let fault = if self.silence {
+            fault.after_silence()
+        } else {
+            fault
+        };
+        self.silence |= fault.leaves_open();
+        fault
     }
 
     /// Whether to call again, after a pause that is over then: what went wrong may pass, and there is time.
     pub(super) async fn again(&mut self, fault: &Fault) -> bool {
         self.attempt += 1;
         let pause = pause(self.attempt);
-        if !fault.is_passing() || self.attempt >= ATTEMPTS || self.begun.elapsed() + pause > WHOLE {
+        if !fault.is_passing() || self.attempt >= self.most || self.begun.elapsed() + pause > WHOLE
+        {
             return false;
         }
         let (call, attempt) = (&self.call, self.attempt);
@@ -94,12 +114,18 @@ mod tests {
             calls += 1;
         }
         assert_eq!(calls, ATTEMPTS);
+        assert!(tries.told(gone).leaves_open());
         let refused = Fault::read(
             "Act",
             400,
             b"<R><Error><Code>Bad</Code><Message>m</Message></Error></R>",
         );
         assert!(!Tries::of("a call").again(&refused).await);
+        assert!(!Tries::of("a call").told(refused.clone()).leaves_open());
+        assert!(
+            tries.told(refused).leaves_open(),
+            "the first may have worked"
+        );
     }
 
     #[tokio::test]

@@ -11,16 +11,9 @@ fn world() -> (World, AwsApi) {
     (api.point(World::new()), api)
 }
 
-/// The states of the instances that are not gone.
-fn alive(api: &AwsApi) -> Vec<Value> {
-    let mut instances = api.instances();
-    instances.retain(|one| !matches!(one["state"].as_str(), Some("terminated" | "shutting-down")));
-    instances
-}
-
 /// The id of the only instance.
 fn only(api: &AwsApi) -> String {
-    let alive = alive(api);
+    let alive = api.alive();
     assert_eq!(alive.len(), 1, "{alive:?}");
     alive[0]["instance"].as_str().expect("an id").to_owned()
 }
@@ -71,7 +64,7 @@ fn a_machine_is_a_cluster_from_launch_to_nothing_left() {
         .ok()
         .shows("from the work directory");
     world.sky(&["stop", "-y", "demo"]).ok();
-    assert_eq!(alive(&api)[0]["state"], "stopped");
+    assert_eq!(api.alive()[0]["state"], "stopped");
     world.sky(&["status", "-r"]).ok().shows("STOPPED");
     world.sky(&["start", "-y", "demo"]).ok();
     assert_eq!(only(&api), id, "the same machine");
@@ -80,7 +73,7 @@ fn a_machine_is_a_cluster_from_launch_to_nothing_left() {
         .ok()
         .shows(") from the work directory");
     world.sky(&["down", "-y", "demo"]).ok();
-    assert_eq!(alive(&api), [] as [Value; 0]);
+    assert_eq!(api.alive(), [] as [Value; 0]);
     assert_eq!(count(&api, "RunInstances"), 1);
     assert_eq!(count(&api, "DeleteSecurityGroup"), 1, "that of the port");
     // The same name again is another machine, although the tokens of the first one are remembered.
@@ -103,7 +96,7 @@ fn several_machines_are_one_cluster_all_or_none() {
         .ok()
         .shows(") rank 0 of 2")
         .shows(") rank 1 of 2");
-    let placed = alive(&api);
+    let placed = api.alive();
     assert_eq!(placed.len(), 2, "{placed:?}");
     let zones: Vec<String> = api
         .calls()
@@ -126,7 +119,7 @@ fn several_machines_are_one_cluster_all_or_none() {
         ])
         .expect_code(100);
     world.sky(&["down", "-y", "duo"]).ok();
-    assert_eq!(alive(&api), [] as [Value; 0]);
+    assert_eq!(api.alive(), [] as [Value; 0]);
 }
 
 #[test]
@@ -142,9 +135,54 @@ fn a_lost_answer_makes_no_second_machine() {
         .ok()
         .shows(") works");
     only(&api);
-    assert_eq!(alive(&api).len(), 1);
+    assert_eq!(api.alive().len(), 1);
     world.sky(&["down", "-y", "demo"]).ok();
     assert_eq!(api.instances().len(), 1, "one was ever made");
+}
+
+/// Calls that are not repeated for long: what a call gives up with is seen soon.
+fn impatient_world() -> (World, AwsApi) {
+    let (world, api) = world();
+    (world.env("AWS_MAX_ATTEMPTS", "2"), api)
+}
+
+#[test]
+fn a_lost_answer_makes_no_second_machine_while_the_first_is_not_shown() {
+    let (world, api) = impatient_world();
+    api.fault(&json!({"action": "RunInstances", "lost": true, "unseen": 8}));
+    api.fault(&json!({"action": "RunInstances", "code": "RequestLimitExceeded"}));
+    world
+        .sky(&launch("demo", &["echo works"]))
+        .ok()
+        .shows(") works");
+    assert_eq!(count(&api, "RunInstances"), 3, "given up, and asked again");
+    assert_eq!(api.instances().len(), 1, "one was ever made");
+    world.sky(&["down", "-y", "demo"]).ok();
+    assert_eq!(api.alive(), [] as [Value; 0]);
+}
+
+#[test]
+fn machines_that_are_not_shown_yet_are_removed_all_the_same() {
+    let (world, api) = impatient_world();
+    // One of two is refused: the other one goes with it, although EC2 does not know its id yet.
+    api.fault(&json!({"action": "RunInstances", "unseen": 3}));
+    api.fault(&json!({"action": "RunInstances", "code": "VcpuLimitExceeded"}));
+    world
+        .sky(&launch("duo", &["--num-nodes", "2", "true"]))
+        .expect_code(1)
+        .shows("VcpuLimitExceeded");
+    assert_eq!(api.instances().len(), 1);
+    assert_eq!(api.alive(), [] as [Value; 0]);
+    // An answer is lost, and the call is refused when it is made again.
+    api.fault(&json!({"action": "RunInstances", "lost": true, "unseen": 3}));
+    api.fault(&json!({"action": "RunInstances", "code": "UnauthorizedOperation", "status": 403}));
+    world
+        .sky(&launch("one", &["true"]))
+        .expect_code(1)
+        .shows("UnauthorizedOperation");
+    assert_eq!(api.instances().len(), 2);
+    assert_eq!(api.alive(), [] as [Value; 0]);
+    world.sky(&["status"]).ok().shows("No existing clusters");
 }
 
 #[test]
@@ -162,7 +200,7 @@ fn refusals_are_told_with_their_reason_and_leave_nothing() {
             .expect_code(1)
             .shows(words);
         api.no_faults();
-        assert_eq!(alive(&api), [] as [Value; 0], "{code}");
+        assert_eq!(api.alive(), [] as [Value; 0], "{code}");
         world.sky(&["status"]).ok().shows("No existing clusters");
     }
     api.fault(&json!({"action": "GetCallerIdentity", "code": "InvalidClientTokenId", "status": 403, "count": 0}));
@@ -192,7 +230,7 @@ fn what_happens_to_machines_outside_is_seen() {
         .expect_code(1)
         .shows("cannot stop");
     api.strike("interrupt", &spot);
-    wait_for("it is gone", || alive(&api).is_empty());
+    wait_for("it is gone", || api.alive().is_empty());
     let seen = world.sky(&["status", "-r"]).ok();
     assert!(!seen.stdout.contains("spot  AWS"), "{}", seen.all());
     world
@@ -200,7 +238,7 @@ fn what_happens_to_machines_outside_is_seen() {
         .ok()
         .shows(") again");
     world.sky(&["down", "-y", "spot"]).ok();
-    assert_eq!(alive(&api), [] as [Value; 0]);
+    assert_eq!(api.alive(), [] as [Value; 0]);
 }
 
 #[test]
@@ -266,10 +304,10 @@ fn idle_machines_end_themselves_when_there_is_no_server() {
             &["-d", "-i", "0", "--down", "--num-nodes", "2", command],
         ))
         .ok();
-    assert_eq!(alive(&api).len(), 3);
+    assert_eq!(api.alive().len(), 3);
     kill(world.server_pid().expect("a server"), "KILL");
     wait_until("one is stopped, two are gone", || {
-        match alive(&api).as_slice() {
+        match api.alive().as_slice() {
             [one] if one["state"] == "stopped" => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -280,7 +318,7 @@ fn idle_machines_end_themselves_when_there_is_no_server() {
         .shows("Cluster goes is gone: it switched itself off")
         .shows("STOPPED");
     world.sky(&["down", "-y", "rests"]).ok();
-    assert_eq!(alive(&api), [] as [Value; 0]);
+    assert_eq!(api.alive(), [] as [Value; 0]);
 }
 
 /// What exists is what the server knows, whenever it is killed.
@@ -313,8 +351,8 @@ fn a_server_that_is_killed_while_it_makes_machines_orphans_none() {
         });
         let known = world.sky(&["status", "-o", "json"]).ok().json();
         let known = known.as_array().expect("clusters").len();
-        assert_eq!(alive(&api).len(), known, "round {round}");
+        assert_eq!(api.alive().len(), known, "round {round}");
         world.sky(&["down", "-y", "-a"]).ok();
-        assert_eq!(alive(&api), [] as [Value; 0], "round {round}");
+        assert_eq!(api.alive(), [] as [Value; 0], "round {round}");
     }
 }

@@ -1,10 +1,7 @@
 //! Machines of the project's own testbed (`tests/testbed`), for one test at a time and gone with it.
-//!
-//! Each testbed takes a free slot: a number that names its interfaces and its network, held by a file lock for as
-//! long as this process lives. What a killed run leaves behind is removed by the next `up`.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,79 +9,11 @@ use serde_json::Value;
 
 use crate::world::{Ran, World, wait_until};
 
-/// A folder of names that nobody else uses now.
-struct Bed {
-    /// The slot is free again when this is closed.
-    _slot: File,
-    /// What the scripts are told.
-    envs: Vec<(&'static str, String)>,
-}
+pub(crate) use bed::AwsApi;
+use bed::Bed;
 
-impl Bed {
-    /// Takes the first slot that is free on this machine.
-    fn take() -> Self {
-        let root = std::env::temp_dir().join("sky-testbed");
-        fs::create_dir_all(&root).expect("a directory");
-        for slot in 1..=199 {
-            let lock = root.join(format!("{slot}.lock"));
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(lock)
-                .expect("a lock");
-            if lock.try_lock().is_err() {
-                continue;
-            }
-            let tag = format!("sky{slot}");
-            let envs = vec![
-                (
-                    "TESTBED_DIR",
-                    root.join(&tag).to_string_lossy().into_owned(),
-                ),
-                ("TESTBED_TAG", tag),
-                ("TESTBED_NET", format!("10.231.{slot}")),
-                ("TESTBED_OWNER", std::process::id().to_string()),
-            ];
-            let bed = Self { _slot: lock, envs };
-            // A run that was killed may have had this very slot.
-            bed.run("aws", &["down"]);
-            return bed;
-        }
-        panic!("all slots of {} are taken", root.display());
-    }
-
-    /// Prepares a script of `tests/testbed`.
-    fn command(&self, script: &str, args: &[&str]) -> Command {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed");
-        let mut command = Command::new(folder.join(script));
-        command.args(args).stdin(Stdio::null());
-        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
-        command
-    }
-
-    /// Runs a script that must succeed, and returns what it printed.
-    #[track_caller]
-    fn run(&self, script: &str, args: &[&str]) -> String {
-        let output = self.command(script, args).output();
-        let output = output.unwrap_or_else(|e| panic!("{script}: {e}; scripts/test installs it"));
-        Ran::from(&output).ok().stdout
-    }
-
-    /// The same for a script that prints JSON.
-    #[track_caller]
-    fn json(&self, script: &str, args: &[&str]) -> Value {
-        let text = self.run(script, args);
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{script}: {e}: {text}"))
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        // No panic while a failed test unwinds: the next `up` removes what is left.
-        drop(self.command("aws", &["down"]).output());
-    }
-}
+#[path = "../testbed/bed.rs"]
+mod bed;
 
 /// Hosts that are reached by SSH.
 pub(crate) struct Hosts {
@@ -193,72 +122,11 @@ impl Hosts {
     }
 }
 
-/// An API as AWS has it, whose instances are such hosts.
-pub(crate) struct AwsApi {
-    /// Gone at the end.
-    bed: Bed,
-    /// Its URL.
-    pub(crate) endpoint: String,
-}
-
 impl AwsApi {
-    /// Starts it.
-    #[track_caller]
-    pub(crate) fn up() -> Self {
-        let bed = Bed::take();
-        let about = bed.json("aws", &["up"]);
-        let endpoint = about["endpoint"].as_str().expect("a URL").to_owned();
-        Self { bed, endpoint }
-    }
-
-    /// What a client needs to find it and to be let in.
-    pub(crate) fn envs(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
-            ("AWS_ACCESS_KEY_ID", "testing".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "testing".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_DEFAULT_REGION", "us-east-1".to_owned()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-        ]
-    }
-
-    /// The same for a world's commands and its server.
+    /// Tells a world's commands and its server of it.
     pub(crate) fn point(&self, world: World) -> World {
         let envs = self.envs().into_iter();
         envs.fold(world, |world, (name, value)| world.env(name, &value))
-    }
-
-    /// Makes a call fail, or wait, or lose its answer; tests/testbed/aws describes the object.
-    #[track_caller]
-    pub(crate) fn fault(&self, fault: &Value) {
-        self.bed.run("aws", &["fault", &fault.to_string()]);
-    }
-
-    /// Ends all faults.
-    #[track_caller]
-    pub(crate) fn no_faults(&self) {
-        self.bed.run("aws", &["fault", "clear"]);
-    }
-
-    /// The instances that exist or did, with `instance`, `host`, `address`, `state`.
-    #[track_caller]
-    pub(crate) fn instances(&self) -> Vec<Value> {
-        let about = self.bed.json("aws", &["status"]);
-        about["instances"].as_array().expect("a list").clone()
-    }
-
-    /// The calls so far, with `service`, `action`, `region` and what `RunInstances` asked for.
-    #[track_caller]
-    pub(crate) fn calls(&self) -> Vec<Value> {
-        let about = self.bed.json("aws", &["calls"]);
-        about.as_array().expect("a list").clone()
-    }
-
-    /// Takes a spot instance back (`interrupt`), or cuts the power of one without EC2 noticing (`crash`).
-    #[track_caller]
-    pub(crate) fn strike(&self, verb: &str, instance: &str) {
-        self.bed.run("aws", &[verb, instance]);
     }
 }
 

@@ -114,6 +114,16 @@ began = time.monotonic()
 look(first)
 assert time.monotonic() - began > 0.5
 
+# What was made is not shown yet, but for its token; then it is, until somebody removes it.
+fault(action="RunInstances", unseen=1)
+hidden = run(ClientToken="hidden")
+refused("InvalidInstanceID.NotFound", ec2.terminate_instances, InstanceIds=[hidden])
+tokens = [{"Name": "client-token", "Values": ["hidden"]}]
+assert ec2.describe_instances(Filters=tokens)["Reservations"] == [] and run(ClientToken="hidden") == hidden
+until("it is shown", lambda: ec2.describe_instances(Filters=tokens)["Reservations"])
+aws("remove", hidden)
+assert becomes(hidden, "terminated")["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+
 # A group in use stays; the one instance that is left cannot be stopped.
 spot = run(InstanceMarketOptions={"MarketType": "spot"})
 becomes(spot, "running")

@@ -4,7 +4,7 @@
   pair, and runs its user data (a script, or a cloud-config with write_files, ssh_authorized_keys, runcmd).
 - Pending, stopping and shutting-down take time. A host that turns itself off is stopped or terminated, as its
   InstanceInitiatedShutdownBehavior says.
-- A client token used again gives the same instances. Image, type and key pair must exist. A security group in use
+- A client token used again gives the same instances, also while no other call shows them yet. Image, type and key pair must exist. A security group in use
   cannot be deleted, and only its ports are reached from outside.
 - Not here: instance metadata, quotas (inject VcpuLimitExceeded), a new public address after a stop.
 
@@ -163,12 +163,16 @@ def in_time(instance, through, then, *acts, first=()):
     threading.Thread(target=work, daemon=True).start()
 
 
+calling = threading.local()  # the action that this thread serves, and how long it hides what it makes
+
+
 class Lives:
     """The life of an instance, in the place of moto's."""
 
     init, start, stop, terminate = Instance.__init__, Instance.start, Instance.stop, Instance.terminate
 
     def __init__(instance, *args, **options):
+        instance.shown = time.monotonic() + getattr(calling, "unseen", 0)
         Lives.init(instance, *args, **options)
         instance.machine, instance.since = Machine(instance), {}
         instance.machine.give_address()
@@ -207,6 +211,7 @@ filters.filter_dict_attribute_mapping["client-token"] = "client_token"
 interfaces.random_public_ip = lambda *_: f"{NET}.254"  # nothing is there; give_address puts the right one
 
 run_instances, delete_group = EC2Backend.run_instances, EC2Backend.delete_security_group
+all_reservations = EC2Backend.all_reservations
 asked, asking = {}, threading.Lock()
 
 
@@ -227,8 +232,22 @@ def run_once(backend, image_id, count, user_data, security_group_names, **option
         return reservation
 
 
+def shown_reservations(backend, filters=None):
+    """As calls see them: what was made a moment ago may not be there yet."""
+    found = all_reservations(backend, filters)
+    if getattr(calling, "action", None) in (None, "RunInstances"):
+        return found
+    for reservation in found:
+        reservation.instances = [i for i in reservation.instances if i.shown <= time.monotonic()]
+    return [reservation for reservation in found if reservation.instances]
+
+
+def instances_of(backend):
+    return [instance for reservation in all_reservations(backend) for instance in reservation.instances]
+
+
 def delete_unused_group(backend, name=None, group_id=None):
-    for instance in backend.all_instances():
+    for instance in instances_of(backend):
         groups = instance.security_groups or []
         if instance.state != "terminated" and any(group_id == g.id or name == g.name for g in groups):
             raise DependencyViolationError(f"resource {group_id or name} has a dependent object")
@@ -238,7 +257,7 @@ def delete_unused_group(backend, name=None, group_id=None):
 def then_firewalls(change):
     def changed(backend, *args, **options):
         result = change(backend, *args, **options)
-        for instance in backend.all_instances():
+        for instance in instances_of(backend):
             with instance.machine.lock:  # a boot under way applies the rules itself
                 if BOOTS and instance.state == "running":
                     instance.machine.firewall()
@@ -248,6 +267,7 @@ def then_firewalls(change):
 
 
 EC2Backend.run_instances, EC2Backend.delete_security_group = run_once, delete_unused_group
+EC2Backend.all_reservations = shown_reservations
 for name in ("authorize_security_group_ingress", "revoke_security_group_ingress"):
     setattr(EC2Backend, name, then_firewalls(getattr(EC2Backend, name)))
 
@@ -262,8 +282,8 @@ class Faults:
 
     def add(self, fault):
         unknown = set(fault) - {"action", "region", "zone", "instance_type", "market", "code", "message", "status",
-                                "lost", "delay", "count"}
-        if unknown or "action" not in fault or not fault.keys() & {"code", "lost", "delay"}:
+                                "lost", "unseen", "delay", "count"}
+        if unknown or "action" not in fault or not fault.keys() & {"code", "lost", "unseen", "delay"}:
             raise ValueError(f"not a fault: {fault}")
         with self.lock:
             self.list.append({"count": 1, **fault})
@@ -317,7 +337,7 @@ def refusal(service, fault):
 def all_instances():
     for regions in list(ec2_backends.values()):
         for backend in list(regions.values()):
-            yield from backend.all_instances()
+            yield from instances_of(backend)
 
 
 def interrupt(instance):
@@ -347,11 +367,14 @@ class Server:
             return list(self.faults.calls)
         if path == "instances":
             return [{"instance": i.id, "region": i.region_name, "host": i.machine.number, "address": i.machine.address,
-                     "state": i.state, "pending": pending(i), "users": USERS, "user_data_log": i.machine.log} for i in all_instances()]
+                     "state": i.state, "pending": pending(i), "users": USERS, "user_data_log": i.machine.log,
+                     "tags": {tag["key"]: tag["value"] for tag in i.get_tags()}} for i in all_instances()]
         instance = next((i for i in all_instances() if i.id == wanted["instance"]), None)
-        if instance is None or path not in ("interrupt", "crash"):
+        act = {"interrupt": lambda: interrupt(instance), "remove": lambda: instance.terminate(),
+               "crash": lambda: instance.machine.off()}.get(path)
+        if instance is None or act is None:
             raise ValueError(f"no {path} of {wanted}")
-        interrupt(instance) if path == "interrupt" else instance.machine.off()
+        act()
         return {"instance": instance.id, "state": instance.state}
 
     def __call__(self, environ, reply):
@@ -371,7 +394,11 @@ class Server:
             reply(f"{fault.get('status') or Faults.STATUS.get(fault['code'], 400)} Error", [("Content-Type", kind)])
             return [text.encode()]
         environ["wsgi.input"] = io.BytesIO(body)
-        answer = self.moto(environ, reply)
+        calling.action, calling.unseen = call["action"], fault.get("unseen", 0)
+        try:
+            answer = self.moto(environ, reply)
+        finally:
+            calling.action, calling.unseen = None, 0
         if fault.get("lost"):
             environ["werkzeug.socket"].shutdown(2)
         return answer

@@ -290,11 +290,11 @@ impl Ec2 {
 
     /// Does something to machines; to none of them is no call.
     pub(super) async fn each(&self, action: &str, ids: &[String]) -> Result<(), Fault> {
-        if ids.is_empty() {
-            return Ok(());
+        for ids in ids.chunks(super::machines::MOST_IDS) {
+            self.tell(action, &Params::new().list("InstanceId", ids))
+                .await?;
         }
-        self.tell(action, &Params::new().list("InstanceId", ids))
-            .await
+        Ok(())
     }
 
     /// Lists VPCs.

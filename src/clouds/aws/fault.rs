@@ -132,6 +132,7 @@ mod tests {
                 message: "m".to_owned(),
                 status,
                 action: "RunInstances".to_owned(),
+                after_silence: false,
             };
             assert_eq!(CloudError::from(fault).category, expected, "{code}");
         }

@@ -6,7 +6,7 @@
 //!               key, key.pub  opens its machines
 //!               regions       where machines of its were made: written before the first one there
 //!               known_hosts/  one file per set
-//!               tokens/       one file per set: what the tokens of its machines follow from, as long as they exist
+//!               seeds/        for each set one file per rank: what the tokens of its machine follow from, and the last call
 //! ```
 
 use std::collections::BTreeSet;
@@ -15,7 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ring::digest;
+use serde::{Deserialize, Serialize};
 
+use crate::base::clock::Moment;
+use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
 use crate::sys::fs;
 use crate::sys::lock::FileLock;
@@ -42,6 +45,58 @@ pub(super) struct Key {
     pub(super) public: String,
     /// The file with its private part.
     pub(super) file: PathBuf,
+}
+
+/// What is known of the machine of a rank.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Trace {
+    /// What the tokens of the calls that make it follow from: another one only when that machine is gone.
+    pub(super) seed: String,
+    /// The last call that may have made it.
+    pub(super) call: Option<Asked>,
+}
+
+/// A call that makes a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// In which subnet.
+    pub(super) subnet: String,
+    /// Its token.
+    pub(super) token: String,
+    /// When.
+    at: Moment,
+    /// The machine; none while there is no answer.
+    pub(super) made: Option<String>,
+}
+
+impl Asked {
+    /// A call that is made now, perhaps again.
+    pub(super) fn now(subnet: &str, token: &str, before: Option<&Self>) -> Self {
+        Self {
+            subnet: subnet.to_owned(),
+            token: token.to_owned(),
+            at: Moment::now(),
+            made: before.and_then(|before| before.made.clone()),
+        }
+    }
+
+    /// The same with its answer.
+    pub(super) fn made(self, id: &str) -> Self {
+        Self {
+            made: Some(id.to_owned()),
+            ..self
+        }
+    }
+
+    /// Whether it made this machine.
+    pub(super) fn has_made(&self, id: &str) -> bool {
+        self.made.as_deref() == Some(id)
+    }
+
+    /// Whether it is not older than this.
+    pub(super) fn is_fresh(&self, most: Duration) -> bool {
+        Moment::now().since(self.at) <= most
+    }
 }
 
 impl Keep {
@@ -129,20 +184,83 @@ impl Keep {
         fs::write_atomic(&self.dir.join("regions"), text.as_bytes(), 0o600)
     }
 
-    /// Returns what the tokens of a set's machines follow from; another one than `used`, whose machines are gone.
-    pub(super) fn seed(&self, set: &str, used: Option<&str>) -> Result<String> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let dir = self.dir.join("tokens");
-        let path = dir.join(set);
-        if let Some(seed) = fs::read_optional(&path)?
-            && used != Some(seed.as_str())
-        {
-            return Ok(seed);
+    /// Returns the directory with what is known of the machines of a set.
+    fn seeds(&self, set: &str) -> PathBuf {
+        self.dir.join("seeds").join(set)
+    }
+
+    /// Returns what is known of the machine of a rank; from now on that, when nothing was.
+    pub(super) fn trace(&self, set: &str, rank: NodeRank) -> Result<Trace> {
+        match self.find_trace(set, rank)? {
+            Some(trace) => Ok(trace),
+            None => self.renew(set, rank),
         }
-        let seed = uuid::Uuid::new_v4().simple().to_string();
+    }
+
+    /// Returns what is known of the machine of a rank.
+    fn find_trace(&self, set: &str, rank: NodeRank) -> Result<Option<Trace>> {
+        let path = self.seeds(set).join(rank.to_string());
+        let Some(text) = fs::read_optional(&path)? else {
+            return Ok(None);
+        };
+        let read = serde_json::from_str(&text);
+        read.map(Some).map_err(|e| {
+            let what = format!("`{}` cannot be read", path.display());
+            Error::new(Kind::Internal, what).caused_by(&e)
+        })
+    }
+
+    /// Notes the last call that may have made the machine of a rank; none where AWS has said that none has.
+    pub(super) fn note(
+        &self,
+        set: &str,
+        rank: NodeRank,
+        seed: &str,
+        call: Option<Asked>,
+    ) -> Result<Trace> {
+        let trace = Trace {
+            seed: seed.to_owned(),
+            call,
+        };
+        let text = serde_json::to_vec(&trace).map_err(|e| Error::internal("write a seed", &e))?;
+        let dir = self.seeds(set);
         fs::private_dir(&dir)?;
-        fs::write_atomic(&path, seed.as_bytes(), 0o600)?;
-        Ok(seed)
+        fs::write_atomic(&dir.join(rank.to_string()), &text, 0o600)?;
+        Ok(trace)
+    }
+
+    /// Gives a rank a new seed: its machine is gone, and another one may be made.
+    pub(super) fn renew(&self, set: &str, rank: NodeRank) -> Result<Trace> {
+        let seed = uuid::Uuid::new_v4().simple().to_string();
+        self.note(set, rank, &seed, None)
+    }
+
+    /// Returns the last calls that may have made machines of a set, by rank.
+    pub(super) fn calls(&self, set: &str) -> Result<Vec<(NodeRank, Asked)>> {
+        let dir = self.seeds(set);
+        let names = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries.flatten().map(|entry| entry.file_name()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => {
+                let what = format!("`{}` cannot be read", dir.display());
+                return Err(Error::new(Kind::Internal, what).caused_by(&e));
+            }
+        };
+        let mut calls = Vec::new();
+        // What is not a number is being written.
+        for rank in names.filter_map(|name| name.to_str()?.parse().ok().map(NodeRank)) {
+            let trace = self.find_trace(set, rank)?;
+            calls.extend(trace.and_then(|trace| trace.call).map(|call| (rank, call)));
+        }
+        calls.sort_by_key(|(rank, _)| *rank);
+        Ok(calls)
+    }
+
+    /// Returns those of them that are not older than this.
+    pub(super) fn fresh(&self, set: &str, most: Duration) -> Result<Vec<(NodeRank, Asked)>> {
+        let mut calls = self.calls(set)?;
+        calls.retain(|(_, call)| call.is_fresh(most));
+        Ok(calls)
     }
 
     /// Returns the file with the keys of a set's machines; its directory exists then.
@@ -152,12 +270,11 @@ impl Keep {
         Ok(dir.join(set))
     }
 
-    /// Forgets keys and tokens of a set's machines, which are gone.
+    /// Forgets keys and seeds of a set's machines, which are gone.
     pub(super) fn forget(&self, set: &str) {
-        for what in ["known_hosts", "tokens"] {
-            // What stays behind names machines that will never come back: it does no harm.
-            drop(std::fs::remove_file(self.dir.join(what).join(set)));
-        }
+        // What stays behind names machines that will never come back: it does no harm.
+        drop(std::fs::remove_file(self.dir.join("known_hosts").join(set)));
+        drop(std::fs::remove_dir_all(self.seeds(set)));
     }
 }
 
@@ -174,13 +291,31 @@ mod tests {
         assert_eq!(keep.server().expect("an id"), id);
         assert_eq!(keep.key().await.expect("a key"), key);
         assert!(key.public.starts_with("ssh-ed25519 "), "{}", key.public);
-        let seed = keep.seed("set", None).expect("a seed");
-        assert_eq!(keep.seed("set", None).expect("a seed"), seed);
-        assert_ne!(keep.seed("set", Some(&seed)).expect("a seed"), seed);
         keep.note_region("us-east-1").expect("noted");
         keep.note_region("eu-west-1").expect("noted");
         keep.note_region("us-east-1").expect("noted");
         let regions: Vec<_> = keep.regions().expect("read").into_iter().collect();
         assert_eq!(regions, ["eu-west-1", "us-east-1"]);
+    }
+
+    #[test]
+    fn a_rank_keeps_its_seed_until_its_machine_is_gone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keep = Keep::new(dir.path());
+        let (one, two) = (NodeRank(1), NodeRank(2));
+        let first = keep.trace("set", one).expect("a seed");
+        assert_eq!(keep.trace("set", one).expect("a seed"), first);
+        assert_ne!(keep.trace("set", two).expect("a seed").seed, first.seed);
+        let call = Asked::now("subnet-1", "token", None).made("i-1");
+        let noted = keep.note("set", one, &first.seed, Some(call.clone()));
+        assert_eq!(noted.expect("noted").seed, first.seed);
+        assert_eq!(keep.calls("set").expect("read"), [(one, call.clone())]);
+        let fresh = |most| keep.fresh("set", most).expect("read").len();
+        assert_eq!((fresh(PATIENCE), fresh(Duration::ZERO)), (1, 0));
+        let other = keep.renew("set", one).expect("a seed");
+        assert_ne!(other.seed, first.seed);
+        assert!(keep.calls("set").expect("read").is_empty());
+        keep.forget("set");
+        assert_ne!(keep.trace("set", one).expect("a seed").seed, other.seed);
     }
 }

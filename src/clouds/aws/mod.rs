@@ -2,18 +2,22 @@
 //!
 //! ```text
 //!  offers (price list) ─► make: tags, token, zones ─► reach: SSH, our file, `sky __node` ─► agent
-//!                           │ network, image, keep          (as on hosts of the user's own)
-//!                           └ ec2 ─► crate::aws
+//!                           │ order: network, image, key    (as on hosts of the user's own)
+//!                           │ keep: seeds of tokens
+//!                           └ machines, end ─► ec2 ─► crate::aws
 //! ```
 //!
 //! What exists is known by its tags; what this server made carries its id. `docs/aws.md` says what is made and tagged.
 
 mod ec2;
+mod end;
 mod fault;
 mod image;
 mod keep;
+mod machines;
 mod make;
 mod network;
+mod order;
 mod reach;
 mod settings;
 
@@ -26,28 +30,28 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::binary::{Arch, Binary};
-use super::host::Host;
 use super::{
     Capabilities, Catalogs, Category, Cloud, CloudError, CloudId, CloudResult, Instance, NodeSet,
-    Observed, Standing,
+    Observed,
 };
 use crate::api::agent::PeerAddress;
 use crate::aws::{Aws as Caller, Params, Service};
 use crate::base::ids::NodeRank;
 use crate::base::timings::{self, Part};
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind};
 use crate::catalog::{Offer, Supply};
-use crate::node::protocol::{Ask, NodeName};
+use crate::node::protocol::Ask;
 use crate::sys::paths::Paths;
 use crate::task::Shape;
-use crate::transport::{ByteStream, Transport};
+use crate::transport::Transport;
 
 pub(crate) use settings::Settings;
 
-use ec2::{ALIVE, Ec2, GONE, Machine};
+use ec2::{ALIVE, Ec2, Machine};
 use keep::Keep;
-use make::{Maker, find, find_all, ids, wait_for};
-use reach::{Name, Reach, make_node, node};
+use machines::{find_all, ids, wait_for};
+use make::Maker;
+use reach::{Agent, Name, Reach, make_node, node};
 
 /// The tag with the name of the set.
 const SET_TAG: &str = "sky-set";
@@ -190,28 +194,6 @@ impl Aws {
         })
     }
 
-    /// Removes the machines of a set in a region, and the group that opened their ports.
-    async fn remove(&self, ec2: &Ec2, set: &str) -> CloudResult<()> {
-        let server = self.keep.server()?;
-        // Those that an earlier call has ended still hold their groups.
-        let states = [&ALIVE[..], &["shutting-down"]].concat();
-        let machines = find_all(ec2, &server, set, &states).await?;
-        let alive = machines.iter().filter(|m| ALIVE.contains(&m.state()));
-        ec2.each("TerminateInstances", &ids(alive)).await?;
-        let groups = network::port_groups(ec2, set, &server).await?;
-        // From here on they cost nothing and come back never; only a group waits for their end.
-        let settled: &[&str] = if groups.is_empty() {
-            &GONE
-        } else {
-            &["terminated"]
-        };
-        wait_for(ec2, &ids(&machines), settled).await?;
-        for group in groups {
-            network::remove_group(ec2, &group).await?;
-        }
-        Ok(())
-    }
-
     /// Lists the sets that this server has in a region.
     async fn sets_in(&self, region: &str) -> CloudResult<Vec<String>> {
         let server = self.keep.server()?;
@@ -240,23 +222,6 @@ impl Aws {
             }
         }
     }
-}
-
-/// Returns why a machine is not on, where AWS says it.
-fn why(machine: &Machine) -> Option<String> {
-    if matches!(machine.state(), "pending" | "running") {
-        return None;
-    }
-    let reason = machine.state_reason.as_ref()?;
-    Some(match reason.code.as_str() {
-        "Server.SpotInstanceTermination" | "Server.SpotInstanceShutdown" => {
-            "AWS took its spot capacity back".to_owned()
-        }
-        "Client.UserInitiatedShutdown" => "somebody stopped or removed it through AWS".to_owned(),
-        "Client.InstanceInitiatedShutdown" => "it switched itself off".to_owned(),
-        _ if reason.message.is_empty() => return None,
-        _ => reason.message.clone(),
-    })
 }
 
 /// Keeps the offers whose machines there is a program for.
@@ -389,7 +354,7 @@ impl Cloud for Aws {
 
     fn terminate<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
-            self.remove(&self.ec2_of(set)?, &set.name).await?;
+            end::remove(&self.ec2_of(set)?, &self.keep, &set.name).await?;
             self.keep.forget(&set.name);
             Ok(())
         })
@@ -398,7 +363,7 @@ impl Cloud for Aws {
     fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
             for region in self.keep.regions()? {
-                self.remove(&self.ec2(&region), name).await?;
+                end::remove(&self.ec2(&region), &self.keep, name).await?;
             }
             self.keep.forget(name);
             Ok(())
@@ -406,29 +371,7 @@ impl Cloud for Aws {
     }
 
     fn observe<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<Vec<Observed>>> {
-        Box::pin(async move {
-            let ec2 = self.ec2_of(set)?;
-            let found = find(&ec2, &self.keep.server()?, &set.name).await?;
-            let gone = if found.len() < set.count as usize {
-                make::find_gone(&ec2, &self.keep.server()?, &set.name).await?
-            } else {
-                make::ByRank::new()
-            };
-            let observed = |rank| match found.get(&NodeRank(rank)) {
-                Some(machine) => Observed {
-                    standing: match machine.state() {
-                        "pending" | "running" => Standing::Running,
-                        _ => Standing::Stopped,
-                    },
-                    why: why(machine),
-                },
-                None => Observed {
-                    standing: Standing::Gone,
-                    why: gone.get(&NodeRank(rank)).and_then(why),
-                },
-            };
-            Ok((0..set.count).map(observed).collect())
-        })
+        Box::pin(async move { machines::observe(&self.ec2_of(set)?, &self.keep, set).await })
     }
 
     fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>> {
@@ -450,30 +393,5 @@ impl Cloud for Aws {
             node: node(&name.set, instance.rank),
             id: name.id,
         })
-    }
-}
-
-/// The agent of a machine.
-struct Agent {
-    /// The way to the machine.
-    host: Result<Host>,
-    /// The node.
-    node: NodeName,
-    /// The machine.
-    id: String,
-}
-
-impl Transport for Agent {
-    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
-        Box::pin(async move {
-            match &self.host {
-                Ok(host) => host.open_agent(&self.node).await,
-                Err(error) => Err(error.clone()),
-            }
-        })
-    }
-
-    fn describe(&self) -> String {
-        format!("the agent on machine {}", self.id)
     }
 }

@@ -16,16 +16,18 @@ const ABOUT: &str = "machines of sky";
 pub(super) struct Network {
     /// The VPC.
     pub(super) vpc: String,
-    /// One subnet for each zone, by zone.
+    /// One subnet for each zone, the preferred one first, then by zone.
     pub(super) subnets: Vec<Subnet>,
 }
 
 impl Network {
-    /// Finds the network that is configured, else the default one; `zone` limits it.
+    /// Finds the network that is configured, else the default one; `zone` limits it. Where an earlier call has used a subnet,
+    /// that is `preferred`.
     pub(super) async fn find(
         ec2: &Ec2,
         settings: &Settings,
         zone: Option<&str>,
+        preferred: Option<&str>,
     ) -> CloudResult<Self> {
         let vpc = find_vpc(ec2, settings).await?;
         let mut params = Params::new()
@@ -42,6 +44,7 @@ impl Network {
         subnets.sort_by(|a, b| {
             let fit = |s: &Subnet| {
                 (
+                    preferred == Some(s.id.as_str()),
                     s.map_public_ip_on_launch != settings.internal,
                     s.available_ip_address_count,
                 )
@@ -51,6 +54,7 @@ impl Network {
                 .then_with(|| fit(b).cmp(&fit(a)))
         });
         subnets.dedup_by(|a, b| a.availability_zone == b.availability_zone);
+        subnets.sort_by_key(|subnet| preferred != Some(subnet.id.as_str()));
         if subnets.is_empty() {
             let place = zone.unwrap_or(&ec2.region);
             let what = format!("the VPC `{vpc}` has no subnet to use in {place}");

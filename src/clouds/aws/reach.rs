@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::base::clock::monotonic;
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
@@ -12,6 +14,7 @@ use crate::clouds::host::Host;
 use crate::node::protocol::{Ask, Made, NodeName, Share};
 use crate::sys::fs;
 use crate::transport::ssh::{Host as Address, Ours, Ssh as Way};
+use crate::transport::{ByteStream, Transport};
 
 use super::keep::Keep;
 use super::settings::Settings;
@@ -140,6 +143,31 @@ pub(super) async fn make_node(host: &Host, node: NodeName, networked: bool) -> R
             .hint("without a way from here: `aws.use_internal_ips` and `aws.ssh_proxy_command` in the server's configuration"));
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The agent of a machine.
+pub(super) struct Agent {
+    /// The way to the machine.
+    pub(super) host: Result<Host>,
+    /// The node.
+    pub(super) node: NodeName,
+    /// The machine.
+    pub(super) id: String,
+}
+
+impl Transport for Agent {
+    fn connect(&self) -> BoxFuture<'_, Result<Box<dyn ByteStream>>> {
+        Box::pin(async move {
+            match &self.host {
+                Ok(host) => host.open_agent(&self.node).await,
+                Err(error) => Err(error.clone()),
+            }
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent on machine {}", self.id)
     }
 }
 
