@@ -11,6 +11,8 @@ use crate::transport::agent_client::AgentClient;
 
 /// How long a job of a moment may take.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The pause between two looks whether an agent answers.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Makes a set, starts its agents twice, and runs a job on all of them, submitted twice.
 pub(super) async fn run_jobs_on_all_nodes(subject: &Subject) {
@@ -41,8 +43,15 @@ pub(super) async fn run_jobs_on_all_nodes(subject: &Subject) {
     let job = ended.expect("it ends");
     assert_eq!(job.status, JobStatus::Succeeded, "{job:?}");
     subject.cloud.terminate(&set).await.expect("removed");
-    for client in &clients {
-        client.info().await.expect_err("no agent is left");
+    let all_end = futures_util::future::join_all(clients.iter().map(silence));
+    let ended = tokio::time::timeout(DEADLINE, all_end).await;
+    ended.expect("no agent is left");
+}
+
+/// Waits until an agent does not answer any more: a machine that its cloud calls gone may be on its way down still.
+async fn silence(client: &AgentClient) {
+    while client.info().await.is_ok() {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

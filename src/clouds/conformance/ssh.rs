@@ -7,12 +7,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Subject, conforms, in_a_home};
+use super::faults::{Fault, Mishaps, NotPossible};
+use super::{Subject, conforms, entries, in_a_home};
+use crate::clouds::NodeSet;
 use crate::clouds::ssh::Ssh;
 use crate::sys::paths::Paths;
 
@@ -49,10 +52,20 @@ fn host(root: &Path, number: u8, key: &Path) -> (Daemon, String, u16) {
     let free = TcpListener::bind((address.as_str(), 0)).expect("a free port");
     let port = free.local_addr().expect("an address").port();
     drop(free);
+    // Behind it, the reply to a request for a node is lost when there is a file `lose`.
+    let door = dir.join("door");
+    let script = format!(
+        "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in *'\"create\"'*)\n\
+         if mv {dir}/lose {dir}/lost 2>/dev/null; then sh -c \"$SSH_ORIGINAL_COMMAND\" >/dev/null; exit 255; fi;;\nesac\n\
+         exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
+        dir = dir.display()
+    );
+    fs::write(&door, script).expect("a script");
+    fs::set_permissions(&door, fs::Permissions::from_mode(0o755)).expect("executable");
     let config = format!(
         "ListenAddress {address}:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized_keys\n\
          StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile none\nPermitRootLogin yes\n\
-         SetEnv HOME={dir}/home\n",
+         SetEnv HOME={dir}/home\nForceCommand {dir}/door\n",
         dir = dir.display()
     );
     fs::write(dir.join("sshd_config"), config).expect("a configuration");
@@ -91,14 +104,55 @@ fn ssh() {
     }
     fs::write(home.join(".sky/ssh_node_pools.yaml"), pools).expect("pools");
     in_a_home("clouds::conformance::ssh::inside", &home, &[]);
-    for (number, _) in hosts.iter().enumerate() {
-        let nodes = dir.path().join(format!("{}/home/.sky/nodes", number + 1));
-        let left = fs::read_dir(nodes).into_iter().flatten().flatten();
-        let left: Vec<_> = left
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with('.') && name.starts_with("conf-"))
-            .collect();
-        assert!(left.is_empty(), "host {} keeps {left:?}", number + 1);
+    for number in 1..=hosts.len() {
+        let mut left = entries(&nodes(dir.path(), number));
+        left.retain(|name| name.starts_with("conf-"));
+        assert!(left.is_empty(), "host {number} keeps {left:?}");
+    }
+}
+
+/// Where a host has its nodes.
+fn nodes(root: &Path, number: usize) -> PathBuf {
+    root.join(format!("{number}/home/.sky/nodes"))
+}
+
+/// What can happen to two hosts and the ways to them.
+struct Hosts {
+    /// Where their directories are.
+    root: PathBuf,
+}
+
+impl Mishaps for Hosts {
+    fn order(&self, fault: Fault, set: &mut NodeSet) -> Result<(), NotPossible> {
+        match fault {
+            Fault::LostReply => {
+                for number in 1..=2 {
+                    fs::write(self.root.join(format!("{number}/lose")), "").expect("a file");
+                }
+            }
+            Fault::Capacity => set.offer.vcpus = 1e6,
+            // Each host has one node of a set.
+            Fault::Partly => set.count = 3,
+            Fault::NodeLost => {}
+            Fault::ShownLate => return Err(NotPossible::NeverLate),
+            Fault::Quota | Fault::Throttled => return Err(NotPossible::NoAccount),
+            Fault::Auth => return Err(NotPossible::OneOfMany),
+            Fault::Interrupted => return Err(NotPossible::NoMarket),
+        }
+        Ok(())
+    }
+
+    fn strike(&self, _: Fault, set: &NodeSet) {
+        let node = format!("{}/{}", set.name, set.count - 1);
+        let of_host = |number| fs::remove_dir_all(nodes(&self.root, number).join(&node));
+        assert!(of_host(1).is_ok() || of_host(2).is_ok(), "it had {node}");
+    }
+
+    fn calm(&self) {}
+
+    fn machines(&self, set: &NodeSet) -> usize {
+        let of_host = |number| entries(&nodes(&self.root, number).join(&set.name)).len();
+        of_host(1) + of_host(2)
     }
 }
 
@@ -106,5 +160,16 @@ fn ssh() {
 #[ignore = "`ssh` runs it in a home of its own"]
 async fn inside() {
     let cloud = Ssh::new(&Paths::of_user(None));
-    conforms(&Subject::new(Arc::new(cloud), 2, true)).await;
+    let root = Paths::of_user(None).home().join("..");
+    let subject = Subject::new(Arc::new(cloud), Box::new(Hosts { root }));
+    assert_eq!(
+        conforms(&subject).await,
+        [
+            ("shown late", NotPossible::NeverLate),
+            ("quota", NotPossible::NoAccount),
+            ("throttled", NotPossible::NoAccount),
+            ("auth", NotPossible::OneOfMany),
+            ("interrupted", NotPossible::NoMarket),
+        ]
+    );
 }
