@@ -6,7 +6,7 @@ use crate::testbed::AwsApi;
 use crate::world::{World, kill, wait_for, wait_until};
 
 /// A world whose AWS is the testbed's.
-fn world() -> (World, AwsApi) {
+pub(crate) fn world() -> (World, AwsApi) {
     let api = AwsApi::up();
     (api.point(World::new()), api)
 }
@@ -19,7 +19,7 @@ fn only(api: &AwsApi) -> String {
 }
 
 /// How often an action was called.
-fn count(api: &AwsApi, action: &str) -> usize {
+pub(crate) fn count(api: &AwsApi, action: &str) -> usize {
     let calls = api.calls();
     calls.iter().filter(|call| call["action"] == action).count()
 }
@@ -119,6 +119,43 @@ fn several_machines_are_one_cluster_all_or_none() {
         ])
         .expect_code(100);
     world.sky(&["down", "-y", "duo"]).ok();
+    assert_eq!(api.alive(), [] as [Value; 0]);
+}
+
+#[test]
+fn what_no_zone_has_is_taken_from_the_next_region() {
+    let (world, api) = world();
+    api.fault(&json!({"action": "RunInstances", "region": "us-east-1", "code": "InsufficientInstanceCapacity", "count": 0}));
+    let args = ["launch", "-y", "-c", "far", "--infra", "aws", "--cpus", "2"];
+    let ran = world.sky(&[&args[..], &["echo works"]].concat());
+    let ran = ran.ok().shows(") works");
+    let at = |text: &str| {
+        ran.stdout
+            .find(text)
+            .unwrap_or_else(|| panic!("no `{text}`"))
+    };
+    let near = [
+        "⚙︎ Launching on AWS us-east-1 (us-east-1a).",
+        "⨯ AWS us-east-1 (us-east-1a): InsufficientInstanceCapacity",
+        "⚙︎ Launching on AWS us-east-1 (us-east-1b).",
+        "⨯ AWS us-east-1 (us-east-1b): InsufficientInstanceCapacity",
+    ];
+    let far = [
+        " AWS (us-east-2)   m6i.large",
+        "⚙︎ Launching on AWS us-east-2 (us-east-2a).",
+    ];
+    let order: Vec<usize> = near.iter().chain(&far).map(|text| at(text)).collect();
+    assert!(order.is_sorted(), "{}", ran.stdout);
+    let made = api.instances();
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(made[0]["region"], "us-east-2");
+    world.sky(&["status"]).ok().shows("AWS (us-east-2a)");
+    // What was refused is left out for a while, zone by zone.
+    world
+        .sky(&[&["launch", "--dryrun", "-v"], &args[4..], &["true"]].concat())
+        .ok()
+        .shows("AWS (us-east-1) is blocked by a capacity error until");
+    world.sky(&["down", "-y", "far"]).ok();
     assert_eq!(api.alive(), [] as [Value; 0]);
 }
 
@@ -319,40 +356,4 @@ fn idle_machines_end_themselves_when_there_is_no_server() {
         .shows("STOPPED");
     world.sky(&["down", "-y", "rests"]).ok();
     assert_eq!(api.alive(), [] as [Value; 0]);
-}
-
-/// What exists is what the server knows, whenever it is killed.
-#[test]
-fn a_server_that_is_killed_while_it_makes_machines_orphans_none() {
-    let (world, api) = world();
-    for (round, pause) in [50_u64, 400, 1200, 2500].into_iter().enumerate() {
-        let name = format!("c{round}");
-        let calls = count(&api, "RunInstances");
-        let child = world.spawn(&launch(&name, &["echo survived"]));
-        if round > 0 {
-            wait_for("a machine is being made", || {
-                count(&api, "RunInstances") > calls
-            });
-        }
-        // Another moment in each round.
-        std::thread::sleep(std::time::Duration::from_millis(pause));
-        if let Some(pid) = world.server_pid() {
-            kill(pid, "KILL");
-        }
-        drop(world.finish(child));
-        // Whatever came of it, the server goes on with it when it is there again.
-        wait_until("nothing is under way", || {
-            let rows = world.sky(&["api", "status", "-o", "json"]);
-            let rows = serde_json::from_str::<Value>(&rows.stdout).map_err(|e| e.to_string())?;
-            match rows.as_array().map(Vec::len) {
-                Some(0) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        });
-        let known = world.sky(&["status", "-o", "json"]).ok().json();
-        let known = known.as_array().expect("clusters").len();
-        assert_eq!(api.alive().len(), known, "round {round}");
-        world.sky(&["down", "-y", "-a"]).ok();
-        assert_eq!(api.alive(), [] as [Value; 0], "round {round}");
-    }
 }

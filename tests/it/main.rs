@@ -9,6 +9,7 @@
 mod agent;
 mod aws;
 mod aws_credentials;
+mod aws_crash;
 mod bad_input;
 mod bucket;
 mod burst;
