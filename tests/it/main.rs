@@ -8,8 +8,8 @@
 
 mod agent;
 mod aws;
-mod aws_credentials;
 mod aws_crash;
+mod aws_credentials;
 mod bad_input;
 mod bucket;
 mod burst;
