@@ -6,8 +6,8 @@
 mod parts;
 mod words;
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub(crate) struct Driver {
     growth: watch::Sender<Growth>,
     /// Fires when what runs must be ended.
     cut: CancellationToken,
+    /// The nodes as this job knows them: what one call learns of a node that is lost the next one knows.
+    members: Mutex<HashMap<NodeRank, Member>>,
 }
 
 /// What a phase has come to: by part, process id and exit code.
@@ -63,6 +65,7 @@ impl Driver {
             config: Arc::new(config),
             growth,
             cut,
+            members: Mutex::default(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Driver {
         let (log, merging) = log;
         let mut merging_task = JoinSet::new();
         merging_task.spawn(merging);
+        let mut left = Vec::new();
         while let Some(state) = self.head.state_of(self.job.id).await {
             match state {
                 // Not placed yet, or at rest but not stored yet.
@@ -85,7 +89,7 @@ impl Driver {
                     reason,
                     ..
                 } => {
-                    self.clear(&log, &held).await;
+                    left = self.clear(&log, &held).await;
                     if let Some(reason) = reason {
                         log.say("lost", &words::lost_line(self.job.id, &reason));
                     }
@@ -101,6 +105,7 @@ impl Driver {
         if let Ok(Err(e)) = removed {
             tracing::debug!(job = %self.job.id, error = %e, "the index of a log stays");
         }
+        end_left(left).await;
     }
 
     /// Opens the combined log; waits for the disk as long as it takes.
@@ -198,7 +203,7 @@ impl Driver {
         nodes
             .into_iter()
             .map(|(rank, node)| {
-                let member = Member::of(self.head.runner(), &self.config, node)?;
+                let member = self.member(node)?;
                 let file = match (&member, phase) {
                     (Member::There(_), Phase::Setup) => format!("setup-{}.log", node.label()),
                     (Member::Here(_) | Member::There(_), _) => self.log_name(phase, rank, node),
@@ -220,6 +225,17 @@ impl Driver {
                 })
             })
             .collect()
+    }
+
+    /// The way to a node.
+    fn member(&self, node: NodeRank) -> Result<Member> {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = members.get(&node) {
+            return Ok(known.clone());
+        }
+        let member = Member::of(self.head.runner(), &self.config, node)?;
+        members.insert(node, member.clone());
+        Ok(member)
     }
 
     /// Name of the raw log on the node where a process runs.
@@ -304,8 +320,9 @@ impl Driver {
         }
     }
 
-    /// Ends all processes that a job may have, on all nodes it may have them on, and takes in their last output.
-    async fn clear(&self, log: &Combined, held: &Placement) {
+    /// Ends all processes that a job may have, on all nodes it may have them on, and takes in their last output. Returns what may
+    /// be left on nodes that are away.
+    async fn clear(&self, log: &Combined, held: &Placement) -> Vec<Part> {
         let mut clearing = JoinSet::new();
         let setup = self.job.spec.setup.as_ref().map(|_| Phase::Setup);
         for phase in setup.into_iter().chain([Phase::Run]) {
@@ -317,7 +334,7 @@ impl Driver {
                             let copy = part.member.copy_log(part.key, &part.log);
                             let copied = tokio::time::timeout(LAST_OUTPUT, copy).await;
                             drop(copied);
-                            stopped.map(|()| part.label)
+                            Ok((part, stopped))
                         });
                     }
                 }
@@ -326,16 +343,38 @@ impl Driver {
                 }
             }
         }
+        let mut left = Vec::new();
         while let Some(cleared) = clearing.join_next().await {
             match joined(cleared) {
-                Ok(label) => log.end(&label),
-                // The node is away: its agent ends the processes when it is told again, or the node is gone.
-                Err(error) => {
+                Ok((part, Ok(()))) => log.end(&part.label),
+                Ok((part, Err(error))) => {
                     tracing::error!(job = %self.job.id, error = %error.one_line(), "processes of a job may be left");
+                    left.extend(Some(part).filter(|part| part.member.is_elsewhere()));
+                }
+                Err(error) => {
+                    tracing::error!(job = %self.job.id, error = %error.one_line(), "cannot end a job");
                 }
             }
         }
+        left
     }
+}
+
+/// Ends what was left on nodes that were away, as soon as they are back. Nobody waits for it: the job is over.
+async fn end_left(left: Vec<Part>) {
+    let mut ending = JoinSet::new();
+    for part in left {
+        ending.spawn(async move {
+            let (job, rank) = (part.key.job, part.key.rank);
+            match part.member.stop_later(job, rank).await {
+                Ok(()) => tracing::info!(%job, %rank, "what was left of a job is ended"),
+                Err(error) => {
+                    tracing::warn!(%job, %rank, error = %error.one_line(), "processes of a job may be left for good");
+                }
+            }
+        });
+    }
+    while ending.join_next().await.is_some() {}
 }
 
 /// The event for a job that cannot be run or followed any more.

@@ -65,6 +65,22 @@ impl Member {
         }
     }
 
+    /// Returns whether it is another machine, which may be away and come back.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Here(_) => false,
+            Self::There(peer) => peer.is_elsewhere(),
+        }
+    }
+
+    /// [`Self::stop`] for a node that was away, as soon as it is back.
+    pub(crate) async fn stop_later(&self, job: JobId, rank: NodeRank) -> Result<()> {
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::There(peer) => peer.stop_later(job, rank).await,
+        }
+    }
+
     /// Brings a process's output here and returns when it is complete; the output of this node is here already.
     pub(crate) async fn copy_log(&self, key: RankKey, to: &Path) -> Result<()> {
         match self {

@@ -30,6 +30,7 @@ mod options;
 mod peer;
 mod place;
 mod power;
+mod pulse;
 mod queue;
 mod rpc;
 mod run;

@@ -1,4 +1,5 @@
-//! Another node's agent, as the head speaks to it: patient for a minute, then the job is given up with the reason.
+//! Another node's agent, as the head speaks to it: patient for a minute while the agent is away, and as long as [`Pulse`] says
+//! while its machine is; then the job is given up with the reason.
 //!
 //! Every call is idempotent, so each is simply made again while the other agent is being restarted.
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::pulse::{LOST, Pulse};
 use super::runner::RankKey;
 use crate::api::agent::{self as wire, PeerAddress, Phase, RankInfo, StartRank};
 use crate::api::frames::{Frame, Outcome};
@@ -31,6 +33,8 @@ const QUICK: Duration = Duration::from_secs(15);
 const WAITING: Duration = Duration::from_secs(60);
 /// The time for calls that end processes, beyond any usual grace.
 const STOPPING: Duration = Duration::from_secs(180);
+/// How long a node that was away is expected back.
+const LATER: Duration = Duration::from_hours(1);
 /// Silence after which a log stream counts as broken; heartbeats come far more often.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -41,6 +45,8 @@ pub(crate) struct Peer {
     client: Arc<Client>,
     /// Its name, for messages.
     name: String,
+    /// Whether its machine is there; none where it is this machine.
+    pulse: Option<Pulse>,
 }
 
 /// Query of a process.
@@ -62,24 +68,30 @@ struct LogQuery {
 impl Peer {
     /// Makes the client of a node; nothing is connected yet.
     pub(crate) fn new(peer: &wire::Peer) -> Result<Self> {
-        let client = match &peer.address {
-            PeerAddress::Unix { path } => Client::new(Endpoint::Unix(path.into()))?,
+        let (client, pulse) = match &peer.address {
+            PeerAddress::Unix { path } => (Client::new(Endpoint::Unix(path.into()))?, None),
             PeerAddress::Tcp { address, token } => {
                 let remote = remote(address)?;
+                let pulse = Pulse::new(remote.host.clone(), remote.port);
                 let bearer = format!("Bearer {token}");
-                Client::new(Endpoint::Http(remote))?.with_header("authorization", &bearer)?
+                let client = Client::new(Endpoint::Http(remote))?;
+                (client.with_header("authorization", &bearer)?, Some(pulse))
             }
         };
         Ok(Self {
             client: Arc::new(client),
-            name: peer.rank.label(),
+            name: match &pulse {
+                Some(_) => format!("{} ({})", peer.rank.label(), peer.ip),
+                None => peer.rank.label(),
+            },
+            pulse,
         })
     }
 
     /// Starts a process, unless it was started before.
     pub(crate) async fn start(&self, what: &StartRank) -> Result<()> {
         let call = || Call::post("/v1/ranks").json(what).timeout(QUICK);
-        self.patiently(call, is_passing).await
+        self.unless_lost(self.patiently(call, is_passing)).await
     }
 
     /// Switches the machine of the node off.
@@ -94,7 +106,7 @@ impl Peer {
             wait: false,
             started: true,
         };
-        self.wait(key, query).await
+        self.unless_lost(self.wait(key, query)).await
     }
 
     /// Waits until a process has ended (or is not there).
@@ -103,7 +115,7 @@ impl Peer {
             wait: true,
             started: false,
         };
-        self.wait(key, query).await
+        self.unless_lost(self.wait(key, query)).await
     }
 
     /// Asks for a process until there is an answer; makes sure meanwhile that the node still answers at all.
@@ -129,13 +141,42 @@ impl Peer {
     /// Ends a rank's processes; none is started later. Returns when they are gone.
     pub(crate) async fn stop(&self, job: JobId, rank: NodeRank) -> Result<()> {
         let call = || Call::post(format!("/v1/ranks/{job}/{rank}/stop")).timeout(STOPPING);
-        self.patiently(call, is_passing).await
+        self.unless_lost(self.patiently(call, is_passing)).await
+    }
+
+    /// Returns whether it is another machine.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        self.pulse.is_some()
+    }
+
+    /// [`Self::stop`] for a node that was away: as soon as its machine is back. Gives up for good reasons only, or after an hour.
+    pub(crate) async fn stop_later(&self, job: JobId, rank: NodeRank) -> Result<()> {
+        let Some(pulse) = &self.pulse else {
+            return Ok(());
+        };
+        let stop = async {
+            loop {
+                pulse.back().await;
+                match self.stop(job, rank).await {
+                    Err(error) if is_passing(&error) => tokio::time::sleep(LONGEST_PAUSE).await,
+                    other => return other,
+                }
+            }
+        };
+        tokio::time::timeout(LATER, stop)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Kind::Unreachable, "the node did not come back")))
     }
 
     /// Copies a process's output to a file here, from where the file ends, until it is complete.
     ///
     /// May be dropped and called again at any time. A full disk here is waited out: the process goes on meanwhile.
     pub(crate) async fn copy_log(&self, key: RankKey, to: &Path) -> Result<()> {
+        self.unless_lost(self.copy(key, to)).await
+    }
+
+    /// [`Self::copy_log`] as long as the node is there.
+    async fn copy(&self, key: RankKey, to: &Path) -> Result<()> {
         let mut last_progress = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -170,6 +211,10 @@ impl Peer {
             let frame = tokio::time::timeout(SILENCE, frames.next())
                 .await
                 .map_err(|_| Error::new(Kind::Unreachable, "the log stream fell silent"))??;
+            if let Some(pulse) = &self.pulse {
+                // On a line that is full of output a question may be lost.
+                pulse.alive();
+            }
             match frame {
                 Some(Frame::Data { offset, bytes }) if offset == next => {
                     next += bytes.len() as u64;
@@ -214,6 +259,24 @@ impl Peer {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Works until its end, or until the machine of the node is lost.
+    async fn unless_lost<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some(pulse) = &self.pulse else {
+            return work.await;
+        };
+        let since = tokio::select! {
+            biased;
+            done = work => return done,
+            since = pulse.lost() => since.timestamp().strftime("%H:%M:%S UTC"),
+        };
+        let what = format!(
+            "{} is unreachable since {since}: no answer for more than {} s, so its power or its link is gone",
+            self.name,
+            LOST.as_secs()
+        );
+        Err(Error::new(Kind::Unreachable, what))
     }
 
     /// The error when patience is over.

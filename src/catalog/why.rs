@@ -19,6 +19,11 @@ pub(crate) enum Why {
         /// What it would have given.
         instead: Option<String>,
     },
+    /// It is set up, but does not say what it has.
+    NoAnswer {
+        /// What it said instead.
+        reason: String,
+    },
     /// It has no such region or zone.
     Place {
         /// Names that look alike.
@@ -81,7 +86,8 @@ impl Why {
     pub(crate) const fn by(&self) -> &'static str {
         match self {
             Self::NotEnabled { .. } => "sky check",
-            Self::Place { .. }
+            Self::NoAnswer { .. }
+            | Self::Place { .. }
             | Self::Unlisted { .. }
             | Self::InstanceType { .. }
             | Self::Accelerators { .. }
@@ -124,6 +130,7 @@ impl fmt::Display for RuledOut {
                     None => Ok(()),
                 }
             }
+            Why::NoAnswer { reason } => write!(f, "{infra} cannot be used now: {reason}"),
             Why::Place { near } => {
                 write!(f, "{infra} has no such place")?;
                 or(f, near)

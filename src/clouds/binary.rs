@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use ring::digest::{Context, SHA256};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::base::{Error, Kind, Result};
 use crate::sys::process::own_file;
@@ -81,6 +82,8 @@ struct Inner {
     others: PathBuf,
     /// What is known of files, and of which state of them.
     known: Mutex<HashMap<Arch, (Stamp, Arc<File>)>>,
+    /// Who copies one, by host.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// The state of a file: another one after it was replaced.
@@ -109,8 +112,21 @@ impl Binary {
                 server: hex::encode(&id.as_ref()[..4]),
                 others: state.join("programs"),
                 known: Mutex::default(),
+                turns: Mutex::default(),
             }),
         }
+    }
+
+    /// Waits for the turn to copy one to a host.
+    pub(super) async fn turn(&self, host: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let turns = &self.inner.turns;
+            let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that nobody holds have served.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(host.to_owned()).or_default())
+        };
+        turn.lock_owned().await
     }
 
     /// Returns where the file for a kind of machine is, or would be.

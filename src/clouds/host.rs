@@ -68,9 +68,15 @@ impl Host {
             return Ok(None);
         }
         if done.code == ABSENT {
-            let copying = async { self.copy_binary(&*self.file_for(&done).await?).await };
-            timings::during(Part::Copy, copying).await?;
+            let file = self.file_for(&done).await?;
+            // Somebody else here may be copying it just now.
+            let turn = self.binary.turn(self.ssh.destination());
+            let _turn = timings::during(Part::Copy, turn).await;
             done = asked().await?;
+            if done.code == ABSENT {
+                timings::during(Part::Copy, self.copy_binary(&file)).await?;
+                done = asked().await?;
+            }
         }
         self.read(&done).map(Some)
     }
@@ -133,11 +139,19 @@ impl Host {
                     tracing::info!(host = self.ssh.destination(), error = %error.one_line(), "copying on");
                 }
                 Err(error) => {
-                    return Err(error.context(format!(
+                    let what = format!(
                         "cannot copy sky ({} MB) to host `{}`",
                         file.length >> 20,
                         self.ssh.destination()
-                    )));
+                    );
+                    return Err(if error.kind() == Kind::CommandFailed {
+                        let by_hand = self.ssh.by_hand();
+                        error.context(what).hint(format!(
+                            "see what keeps it from being written there: {by_hand} 'df -h ~; ls -ld ~/.sky ~/.sky/bin'"
+                        ))
+                    } else {
+                        error.context(what)
+                    });
                 }
             }
         }
@@ -146,9 +160,7 @@ impl Host {
     /// One try; `reached` becomes how much was there when it began.
     async fn copy_once(&self, file: &File, reached: &mut u64) -> Result<()> {
         let (part, whole, size) = (&file.remote_part, &file.remote, file.length);
-        let look = format!(
-            r#"umask 077; mkdir -p "$HOME/.sky/bin" && {{ wc -c < "$HOME/{part}"; }} 2>/dev/null || echo 0"#
-        );
+        let look = format!(r#"{{ wc -c < "$HOME/{part}"; }} 2>/dev/null || echo 0"#);
         let done = self
             .ssh
             .run(&look, tokio::io::empty(), LOOK_DEADLINE)
@@ -165,9 +177,11 @@ impl Host {
             .seek(std::io::SeekFrom::Start(from))
             .await
             .map_err(|e| Error::io("read this program's file", &e))?;
-        let redirect = if from == 0 { ">" } else { ">>" };
+        // Onto a new file: what an earlier connection still brings, once its link is back, goes into the old one.
         let put = format!(
-            r#"umask 077; p="$HOME/{part}"; f="$HOME/{whole}"; cat {redirect} "$p" || exit 1
+            r#"umask 077; p="$HOME/{part}"; f="$HOME/{whole}"; mkdir -p "$HOME/.sky/bin" || exit 1
+if [ {from} -eq 0 ]; then rm -f "$p"; else cp "$p" "$p.on" && mv -f "$p.on" "$p" || exit 1; [ "$(wc -c < "$p")" -eq {from} ] || exit 98; fi
+cat >> "$p" || {{ rm -f "$p"; exit 1; }}
 if [ "$(wc -c < "$p")" -ne {size} ]; then exit 98; fi
 if command -v sha256sum >/dev/null 2>&1 && [ "$(sha256sum < "$p" | cut -c1-64)" != {hash} ]; then rm -f "$p"; exit 99; fi
 chmod 700 "$p" && mv -f "$p" "$f""#,

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::{Cluster, Clusters};
 use crate::api::agent::{NodeConfig, Peer};
+use crate::base::clock::monotonic;
 use crate::base::ids::NodeRank;
 use crate::base::{Kind, Result};
 use crate::clouds::Instance;
@@ -17,6 +18,8 @@ use crate::transport::agent_client::AgentClient;
 const KILL_GRACE_SECS: f64 = 30.0;
 /// How often an agent that vanishes is started again for one call.
 const REVIVALS: u32 = 6;
+/// So long after its first failure no further call is made to a node that is out of reach.
+pub(super) const AWAY: Duration = Duration::from_secs(12);
 /// The pause before the second time; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,15 +79,22 @@ impl Clusters {
             client.configure(&config).await
         };
         let mut started = start().await;
+        let first_failed = monotonic();
         for attempt in 0..REVIVALS {
             match &started {
                 Err(error) if error.kind() == Kind::Unreachable => {}
                 _ => break,
             }
+            if first_failed.elapsed() > AWAY {
+                break;
+            }
             tokio::time::sleep(pause(attempt)).await;
             started = start().await;
         }
-        started.map(|()| client)
+        let rank = instance.rank;
+        started
+            .map(|()| client)
+            .map_err(|e| e.context(format!("cannot start the agent of node {rank}")))
     }
 
     /// Makes sure that all agents of a cluster run and know it.

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::agents::AWAY;
 use super::failover::{MOST_TRIES, Next, Search, after_refusal};
 use super::refusals::{Refusals, may_change, place, place_of};
 use super::{Cluster, Clusters, Event, Owner, State, names, store};
-use crate::base::clock::Moment;
+use crate::base::clock::{Moment, monotonic};
 use crate::base::cx::Cx;
 use crate::base::ids::ClusterName;
 use crate::base::timings::{self, Part};
 use crate::base::{Error, Kind, Result};
 use crate::catalog::{Block, Offer};
-use crate::clouds::{CloudError, CloudId, CloudResult, NodeSet};
+use crate::clouds::{Category, CloudError, CloudId, CloudResult, NodeSet};
 use crate::optimizer::Plan;
 use crate::task::Shape;
 
@@ -336,11 +337,17 @@ where
     F: Future<Output = CloudResult<T>>,
 {
     let mut tries = 1;
+    let mut first_failed = None;
     loop {
         let error = match timings::during(Part::Cloud, call()).await {
             Ok(answer) => return Ok(Ok(answer)),
             Err(error) => error,
         };
+        let away = first_failed.get_or_insert_with(monotonic).elapsed();
+        // A call to a host of the user's that is away takes long enough by itself.
+        if away > AWAY && offer.is_cut_to_size() && error.category == Category::Transient {
+            tries = MOST_TRIES;
+        }
         let block = match after_refusal(offer, nodes, &error, tries, Moment::now()) {
             Next::Again(pause) => {
                 let why = format!(

@@ -137,6 +137,8 @@ impl Clusters {
             async move {
                 let agent = match (machine.standing, instance) {
                     (Standing::Running, _) if is_stopped => None,
+                    // Who cannot reach the machine cannot reach its agent.
+                    (Standing::Running, Some(_)) if machine.why.is_some() => machine.why.clone(),
                     (Standing::Running, Some(instance)) => {
                         match tokio::time::timeout(
                             AGENT_DEADLINE,

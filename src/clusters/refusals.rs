@@ -53,10 +53,15 @@ impl Refusals {
             cause.is_some_and(|cause| !cause.is_the_users())
         });
         let ended = self.all.iter().any(|(_, refused)| refused.block.is_none());
+        let is_short = |refused: &Refused| {
+            matches!(refused.error.category, Category::Capacity | Category::Quota)
+        };
         if waits && !ended {
-            error = error.hint(
-                "relax the task's resources, or try until there is room: sky launch --retry-until-up",
-            );
+            error = error.hint(if self.all.iter().any(|(_, refused)| is_short(refused)) {
+                "relax the task's resources, or try until there is room: sky launch --retry-until-up"
+            } else {
+                "try until there is an answer: sky launch --retry-until-up"
+            });
         }
         if self
             .all

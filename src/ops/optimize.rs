@@ -7,7 +7,7 @@ use crate::api::bodies::OptimizeBody;
 use crate::base::cx::Cx;
 use crate::base::{Error, Result};
 use crate::catalog::{Offer, Supply, Why, display_name};
-use crate::clouds::{Cloud, CloudError, CloudId, CloudResult, absent};
+use crate::clouds::{Category, Cloud, CloudError, CloudId, CloudResult, absent};
 use crate::optimizer::{Market, Plan, Standing};
 use crate::task::{Shape, Task};
 
@@ -85,11 +85,20 @@ fn market(cloud: CloudId, state: Standing) -> Market {
     }
 }
 
-/// Makes the market of a cloud that cannot be used.
+/// Makes the market of a cloud that cannot be used: it is not set up, or did not say what it has.
 fn shut(cloud: CloudId, refusal: &CloudError) -> Market {
-    let state = Standing::Shut {
-        reason: refusal.error.one_line(),
-        would: Vec::new(),
+    let state = match refusal.category {
+        Category::Auth | Category::Configuration => Standing::Shut {
+            reason: refusal.error.one_line(),
+            would: Vec::new(),
+        },
+        Category::Capacity
+        | Category::Quota
+        | Category::Throttled
+        | Category::NotFound
+        | Category::Conflict
+        | Category::Transient
+        | Category::Fatal => Standing::Failing((*refusal.error).clone()),
     };
     market(cloud, state)
 }

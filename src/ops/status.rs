@@ -56,7 +56,14 @@ pub(super) async fn run(ops: &Ops, cx: &Cx, body: StatusBody) -> Result<Value> {
 async fn look(ops: &Ops, cx: &Cx, cluster: Cluster) -> Option<Cluster> {
     let name = cluster.name.clone();
     match ops.clusters.refresh(cluster.clone()).await {
-        Ok(Looked::There(cluster)) => Some(*cluster),
+        Ok(Looked::There(cluster)) => {
+            if let State::Unhealthy { reason, .. } = &cluster.state {
+                cx.line(format!(
+                    "Cluster {name} is not whole: {reason} (to repair it: sky start {name})"
+                ));
+            }
+            Some(*cluster)
+        }
         Ok(Looked::Gone { reason }) => {
             cx.line(format!("Cluster {name} is gone: {reason}"));
             None

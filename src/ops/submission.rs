@@ -47,7 +47,18 @@ pub(super) async fn submit(
             let submission = submission.clone();
             async move { agent.submit(&submission).await }
         })
-        .await?;
+        .await
+        .map_err(|error| match error.kind() {
+            Kind::Unreachable | Kind::Timeout => {
+                let name = &cluster.name;
+                error
+                    .context(format!("cannot submit the job to cluster `{name}`"))
+                    .hint(format!(
+                        "see whether it has the job all the same: sky queue {name}"
+                    ))
+            }
+            _ => error,
+        })?;
     cx.line(format!("⚙︎ Job submitted, ID: {}", submitted.job_id));
     Ok(Some(submitted.job_id))
 }

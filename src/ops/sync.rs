@@ -256,7 +256,14 @@ pub(super) async fn file_mounts(
 async fn ship(ops: &Ops, cx: &Cx, cluster: &Cluster, shipment: &Shipment) -> Result<()> {
     let shipped = cx
         .unless_cancelled(ops.clusters.ship(cx, cluster, shipment))
-        .await?;
+        .await
+        .map_err(|error| match error.kind() {
+            Kind::Unreachable | Kind::Timeout => {
+                let dest = &shipment.dest;
+                error.context(format!("cannot sync files to `{dest}`"))
+            }
+            _ => error,
+        })?;
     report(cx, &shipped);
     Ok(())
 }

@@ -25,6 +25,8 @@ pub(crate) struct Market {
 pub(crate) enum Standing {
     /// It can: what it has for each alternative of the task, in their order.
     Open(Vec<Supply>),
+    /// It is set up, but does not say what it has.
+    Failing(Error),
     /// It cannot.
     Shut {
         /// Why not.
@@ -88,7 +90,8 @@ pub(crate) struct Candidate {
 ///
 /// There may be thousands of offers, each with half a dozen texts: they are moved out of the markets, and numbers are sorted.
 pub(crate) fn plan(task: &Task, mut markets: Vec<Market>, blocks: &[Block]) -> Result<Plan> {
-    if !markets.iter().any(is_open) {
+    let is_shut = |market: &Market| matches!(market.state, Standing::Shut { .. });
+    if markets.iter().all(is_shut) {
         return Err(Error::new(Kind::NoCloudAccess, "no infra is enabled")
             .hint("sky check shows what is missing"));
     }
@@ -164,6 +167,13 @@ fn take(task: &Task, market: &mut Market, ruled_out: &mut Vec<RuledOut>) -> Vec<
     } = market;
     let supplies = match state {
         Standing::Open(supplies) => supplies,
+        Standing::Failing(error) => {
+            for shape in shapes.iter().filter(|shape| is_meant(cloud, shape)) {
+                let reason = error.one_line();
+                leave_out(display.clone(), shape, Why::NoAnswer { reason });
+            }
+            return candidates;
+        }
         Standing::Shut { reason, would } => {
             for (index, shape) in shapes
                 .iter()
@@ -292,7 +302,17 @@ fn explain(task: &Task, markets: &[Market], ruled_out: &[RuledOut]) -> Error {
         named.filter(|cloud| open.iter().all(|market| market.cloud != *cloud))
     };
     let all_disabled: Option<Vec<String>> = shapes.iter().map(disabled).collect();
-    let mut error = if let Some(cloud) = all_disabled.and_then(|clouds| clouds.into_iter().next()) {
+    let first_disabled = all_disabled.and_then(|clouds| clouds.into_iter().next());
+    let failing = first_disabled.as_ref().and_then(|cloud| {
+        let market = markets.iter().find(|market| market.cloud == *cloud)?;
+        match &market.state {
+            Standing::Failing(error) => Some((cloud, error)),
+            Standing::Open(_) | Standing::Shut { .. } => None,
+        }
+    });
+    let mut error = if let Some((cloud, why)) = failing {
+        cannot_be_used(cloud, why)
+    } else if let Some(cloud) = first_disabled {
         let enabled: Vec<&str> = open.iter().map(|market| market.cloud.as_str()).collect();
         let reasons = ruled_out
             .iter()
@@ -325,6 +345,15 @@ fn explain(task: &Task, markets: &[Market], ruled_out: &[RuledOut]) -> Error {
         error = error.attribute("ruled_out", list);
     }
     error
+}
+
+/// Says what keeps a cloud that is set up from being used.
+fn cannot_be_used(cloud: &str, why: &Error) -> Error {
+    let what = format!("the infra `{cloud}` cannot be used now");
+    let error = Error::new(Kind::ResourcesUnavailable, what);
+    let error = error.caused_by(&Error::new(why.kind(), why.one_line()));
+    let hints = why.hints().iter().cloned();
+    hints.fold(error, Error::hint)
 }
 
 /// Says what to change: what was ruled out, and why, and what would help.

@@ -2,7 +2,7 @@
 //!
 //! The cursor is the byte: after a break the reader asks again at the end of what it has given out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::stream::{self, BoxStream};
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::agent_client::AgentClient;
 use crate::api::frames::{Frame, Outcome};
 use crate::api::versions::FRAMES_CONTENT_TYPE;
+use crate::base::clock::monotonic;
 use crate::base::ids::JobId;
 use crate::base::{Error, Kind, Result};
 use crate::http::answer::AnswerBody;
@@ -20,6 +21,8 @@ use crate::http::stream::Piece;
 
 /// Connections in a row that may fail or give nothing new before the reader gives up.
 const TRIES: u32 = 8;
+/// So long after the first of them it gives up in any case: tries to reach a host that is off take long.
+const AWAY: Duration = Duration::from_secs(5);
 /// The pause before the second try; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The time in which the head of the answer must come.
@@ -74,6 +77,8 @@ pub(crate) struct LogReader {
     stream: Option<FrameReader<AnswerBody>>,
     /// Tries in a row that gave nothing new.
     tries: u32,
+    /// When the first of them failed.
+    failing: Instant,
     /// The end was given out.
     ended: bool,
 }
@@ -89,6 +94,7 @@ impl LogReader {
             limit: None,
             stream: None,
             tries: 0,
+            failing: monotonic(),
             ended: false,
         }
     }
@@ -110,7 +116,10 @@ impl LogReader {
                 Err(e) if is_passing(&e) => {
                     self.stream = None;
                     self.tries += 1;
-                    if self.tries >= TRIES {
+                    if self.tries == 1 {
+                        self.failing = monotonic();
+                    }
+                    if self.tries >= TRIES || self.failing.elapsed() > AWAY {
                         self.tries = 0;
                         return Err(e);
                     }

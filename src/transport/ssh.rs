@@ -370,13 +370,18 @@ impl Ssh {
                 Kind::Unreachable
             };
         let error = Error::new(kind, format!("cannot reach host `{host}`: {last}"));
-        match (&self.ours, &self.host.user, &self.host.identity) {
-            (Some(_), Some(user), Some(key)) => error.hint(format!(
-                "see whether this works: ssh -i {} {user}@{host} true",
-                key.display()
-            )),
-            _ => error.hint(format!("see whether this works: ssh {host} true")),
-        }
+        error.hint(format!("see whether this works: {} true", self.by_hand()))
+    }
+
+    /// What to type to get there, but for the command.
+    pub(crate) fn by_hand(&self) -> String {
+        let host = &self.host;
+        let port = host.port.map(|port| format!("-p {port} "));
+        let key = host.identity.as_ref();
+        let key = key.map(|key| format!("-i {} ", key.display()));
+        let user = host.user.as_ref().map(|user| format!("{user}@"));
+        let [port, key, user] = [port, key, user].map(Option::unwrap_or_default);
+        format!("ssh {port}{key}{user}{}", host.destination)
     }
 }
 

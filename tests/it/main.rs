@@ -21,6 +21,7 @@ mod follow;
 mod git;
 mod launch;
 mod layers;
+mod node_loss;
 mod openapi;
 mod published;
 mod python;

@@ -76,6 +76,15 @@ impl Hosts {
             .run("hosts", &["slow", &self.machines[host].id, &kbit]);
     }
 
+    /// Bytes that this machine has sent to a host.
+    #[track_caller]
+    pub(crate) fn sent(&self, host: usize) -> u64 {
+        let link = self.machines[host].name.replacen('h', "v", 1);
+        let path = format!("/sys/class/net/{link}/statistics/tx_bytes");
+        let text = fs::read_to_string(path).expect("a link");
+        text.trim().parse().expect("a number")
+    }
+
     /// What the script says of a host: `up`, `stopped`, `cut`, `mute`.
     #[track_caller]
     pub(crate) fn state(&self, host: usize) -> String {

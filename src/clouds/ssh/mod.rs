@@ -189,6 +189,22 @@ impl Ssh {
     }
 }
 
+/// Says why no host can be used: what each said.
+fn all_refused(mut refusals: Vec<Error>) -> Error {
+    if let [_] = refusals[..] {
+        return refusals.remove(0);
+    }
+    let kind = refusals.first().map_or(Kind::Unreachable, Error::kind);
+    let mut all = Error::new(kind, "none of the hosts can be used");
+    for refusal in refusals {
+        all = all.caused_by(&Error::new(kind, refusal.one_line()));
+        for hint in refusal.hints() {
+            all = all.hint(hint.clone());
+        }
+    }
+    all
+}
+
 impl Cloud for Ssh {
     fn id(&self) -> CloudId {
         CloudId::Ssh
@@ -247,15 +263,13 @@ impl Cloud for Ssh {
             for error in &refusals {
                 tracing::warn!(error = %error.one_line(), "a host is left out");
             }
-            match refusals.into_iter().next() {
+            if named && offers.is_empty() && !refusals.is_empty() {
                 // Whoever names the pool wants to know why it is not used.
-                Some(error) if named && offers.is_empty() => Err(error.into()),
-                _ => {
-                    offers.sort_by(|a, b| b.vcpus.total_cmp(&a.vcpus));
-                    offers.dedup();
-                    Ok(Supply::select(wish, &offers))
-                }
+                return Err(all_refused(refusals).into());
             }
+            offers.sort_by(|a, b| b.vcpus.total_cmp(&a.vcpus));
+            offers.dedup();
+            Ok(Supply::select(wish, &offers))
         })
     }
 
