@@ -255,8 +255,8 @@ impl Clouds {
         let hosts = ssh::Ssh::new(paths);
         let ssh: Arc<dyn Cloud> = Arc::new(hosts.clone());
         let catalogs = Catalogs::new(paths);
-        let caller = Caller::new(paths.home());
-        let aws = aws::Aws::new(paths, caller.clone(), of_aws.clone(), catalogs.clone());
+        let aws = aws::Aws::new(paths, of_aws.clone(), catalogs.clone());
+        let caller = aws.caller().clone();
         let aws: Arc<dyn Cloud> = Arc::new(aws);
         let is_barred = |id: &CloudId| allowed.is_some_and(|allowed| !allowed.contains(id));
         Self {

@@ -99,15 +99,10 @@ struct Account {
 
 impl Aws {
     /// Makes the cloud; nothing is read or connected yet.
-    pub(super) fn new(
-        paths: &Paths,
-        caller: Caller,
-        settings: Settings,
-        catalogs: Catalogs,
-    ) -> Self {
+    pub(super) fn new(paths: &Paths, settings: Settings, catalogs: Catalogs) -> Self {
         let keep = Keep::new(paths.state());
         Self {
-            caller,
+            caller: Caller::new(paths.home()),
             settings: Arc::new(settings),
             reach: Reach {
                 keep: keep.clone(),
@@ -117,6 +112,11 @@ impl Aws {
             keep,
             catalogs,
         }
+    }
+
+    /// Returns who calls.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Returns EC2 in a region.
