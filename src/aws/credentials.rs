@@ -1,6 +1,6 @@
 //! Credentials, found where the AWS CLI finds them and in its order; kept until they end or the files change.
 //!
-//! Environment → profile (role, SSO, keys, process) → role of a web identity → role of the container → role of the machine.
+//! A profile that was chosen; else environment → profile (role, SSO, keys, process) → role of a web identity → role of the container → role of the machine.
 #![expect(
     clippy::disallowed_methods,
     reason = "this file is the seam through which `credential_process` is started"
@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::files::{Files, Section, Stamps, profile_name, stamps};
+use super::files::{Files, Section, Stamps, stamps};
 use super::{Aws, metadata, role, sso};
 use crate::base::clock::Moment;
 use crate::base::secret::Secret;
@@ -89,19 +89,23 @@ fn none() -> Error {
 
 /// Looks in all places.
 async fn find(aws: &Aws) -> Result<Credentials> {
-    if let Some(credentials) = from_environment() {
+    let is_chosen = aws.inner.chosen.is_some();
+    if !is_chosen && let Some(credentials) = from_environment() {
         return Ok(credentials);
     }
     let files = Files::read(&aws.inner.home)?;
-    let name = profile_name();
+    let name = aws.profile_name();
     match of_profile(aws, &files, &name, 0).await? {
         Some(credentials) => return Ok(credentials),
-        None if files.profile(&name).is_none() && name != "default" => {
-            return Err(Error::new(
-                Kind::NoCloudAccess,
-                format!("there is no AWS profile `{name}` (AWS_PROFILE)"),
-            )
-            .hint("see those that exist: aws configure list-profiles"));
+        None if files.profile(&name).is_none() && (is_chosen || name != "default") => {
+            let by = if is_chosen {
+                "`aws.profile` in the server's configuration"
+            } else {
+                "AWS_PROFILE"
+            };
+            let what = format!("there is no AWS profile `{name}` ({by})");
+            return Err(Error::new(Kind::NoCloudAccess, what)
+                .hint("see those that exist: aws configure list-profiles"));
         }
         None => {}
     }

@@ -50,6 +50,8 @@ pub(crate) struct Aws {
 struct Inner {
     /// The home directory, in which `.aws` is looked for.
     home: PathBuf,
+    /// The profile that somebody has chosen: it wins over what the environment says of profiles and keys.
+    chosen: Option<String>,
     /// Credentials that were found.
     cache: Cache,
     /// Clients by endpoint.
@@ -59,8 +61,14 @@ struct Inner {
 impl Aws {
     /// Makes a caller; nothing is read or connected yet.
     pub(crate) fn new(home: &Path) -> Self {
+        Self::of_profile(home, None)
+    }
+
+    /// The same for a profile that somebody has chosen.
+    pub(crate) fn of_profile(home: &Path, chosen: Option<String>) -> Self {
         let inner = Inner {
             home: home.to_path_buf(),
+            chosen,
             cache: Cache::default(),
             clients: Mutex::default(),
         };
@@ -69,13 +77,21 @@ impl Aws {
         }
     }
 
+    /// Returns the name of the profile that is used.
+    fn profile_name(&self) -> String {
+        self.inner
+            .chosen
+            .clone()
+            .unwrap_or_else(files::profile_name)
+    }
+
     /// Returns the region that environment or profile name, else [`DEFAULT_REGION`].
     pub(crate) fn region(&self) -> Result<String> {
         if let Some(region) = env::var("AWS_REGION").or_else(|| env::var("AWS_DEFAULT_REGION")) {
             return Ok(region);
         }
         let files = Files::read(&self.inner.home)?;
-        let profile = files.profile(&files::profile_name());
+        let profile = files.profile(&self.profile_name());
         let region = profile.and_then(|p| p.get("region").cloned());
         Ok(region.unwrap_or_else(|| DEFAULT_REGION.to_owned()))
     }
@@ -111,7 +127,7 @@ impl Aws {
             return Ok(url);
         }
         let files = Files::read(&self.inner.home)?;
-        let profile = files.profile(&files::profile_name());
+        let profile = files.profile(&self.profile_name());
         let url = profile.and_then(|p| p.get("endpoint_url").cloned());
         Ok(url
             .filter(|_| !ignored)

@@ -8,6 +8,7 @@
 
 mod agent;
 mod aws;
+mod aws_config;
 mod aws_crash;
 mod aws_credentials;
 mod bad_input;

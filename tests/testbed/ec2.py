@@ -4,8 +4,8 @@
   pair, and runs its user data (a script, or a cloud-config with write_files, ssh_authorized_keys, runcmd).
 - Pending, stopping and shutting-down take time. A host that turns itself off is stopped or terminated, as its
   InstanceInitiatedShutdownBehavior says.
-- A client token used again gives the same instances, also while no other call shows them yet. Image, type and key pair must exist. A security group in use
-  cannot be deleted, and only its ports are reached from outside.
+- A client token used again gives the same instances, also while no other call shows them. Image, type and key pair
+  must exist. A security group in use cannot be deleted, and only its ports are reached from outside.
 - Not here: instance metadata, quotas (inject VcpuLimitExceeded), a new public address after a stop.
 
 `aws` describes the faults; this file takes them and the other orders under /testbed/.
@@ -31,6 +31,7 @@ PENDING = float(os.environ.get("TESTBED_AWS_PENDING", "1"))
 BOOTS = os.environ["TESTBED_BOOT"] != "0"
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 USERS = ["ubuntu", "ec2-user"]
+calling = threading.local()  # the action that this thread serves, and for how long what it makes is hidden
 
 
 def hosts(*words, stdin=None):
@@ -58,9 +59,8 @@ class Machine:
         """What moto makes up belongs to other people's machines."""
         for card in self.instance.nics.values():
             card.private_ip_address = self.address
-            for each in card.private_ip_addresses or []:
-                if each.get("Primary"):
-                    each["PrivateIpAddress"] = self.address
+            for each in (each for each in card.private_ip_addresses or [] if each.get("Primary")):
+                each["PrivateIpAddress"] = self.address
             if card.public_ip:
                 card.public_ip = self.address
 
@@ -76,8 +76,8 @@ class Machine:
             self.firewall()
             threading.Thread(target=self.watch, daemon=True).start()
         if self.instance.user_data and self.log is None:
-            run = "cat >/run/user-data; chmod 700 /run/user-data; /run/user-data"
-            self.log = hosts("exec", self.number, "sh", "-c", run, stdin=script_of(self.instance.user_data.decode()))
+            run, script = "cat >/run/user-data; chmod 700 /run/user-data; /run/user-data", self.instance.user_data.decode()
+            self.log = hosts("exec", self.number, "sh", "-c", run, stdin=script_of(script))
 
     def again(self):
         with self.lock:
@@ -96,22 +96,18 @@ class Machine:
 
     def off(self):
         with self.lock:
-            if BOOTS:
-                hosts("stop", self.number)
+            BOOTS and hosts("stop", self.number)
 
     def gone(self):
         with self.lock:
-            if BOOTS:
-                hosts("drop", self.number)
+            BOOTS and hosts("drop", self.number)
         with Machine.guard:
             Machine.taken.discard(self.number)
 
     def firewall(self):
         ports = []
         for group in self.instance.security_groups or []:
-            for rule in group.ingress_rules:
-                if not rule.ip_range:
-                    continue
+            for rule in (rule for rule in group.ingress_rules if rule.ip_range):
                 if str(rule.ip_protocol) == "-1":
                     ports.append("all")
                 elif str(rule.ip_protocol) in ("tcp", "6"):
@@ -163,9 +159,6 @@ def in_time(instance, through, then, *acts, first=()):
     threading.Thread(target=work, daemon=True).start()
 
 
-calling = threading.local()  # the action that this thread serves, and how long it hides what it makes
-
-
 class Lives:
     """The life of an instance, in the place of moto's."""
 
@@ -210,8 +203,8 @@ Instance.stop, Instance.terminate = Lives.stopped, Lives.terminated
 filters.filter_dict_attribute_mapping["client-token"] = "client_token"
 interfaces.random_public_ip = lambda *_: f"{NET}.254"  # nothing is there; give_address puts the right one
 
-run_instances, delete_group = EC2Backend.run_instances, EC2Backend.delete_security_group
-all_reservations = EC2Backend.all_reservations
+run_instances, delete_group, all_reservations = (
+    EC2Backend.run_instances, EC2Backend.delete_security_group, EC2Backend.all_reservations)
 asked, asking = {}, threading.Lock()
 
 
@@ -234,11 +227,9 @@ def run_once(backend, image_id, count, user_data, security_group_names, **option
 
 def shown_reservations(backend, filters=None):
     """As calls see them: what was made a moment ago may not be there yet."""
-    found = all_reservations(backend, filters)
-    if getattr(calling, "action", None) in (None, "RunInstances"):
-        return found
+    found, hides = all_reservations(backend, filters), getattr(calling, "action", None) not in (None, "RunInstances")
     for reservation in found:
-        reservation.instances = [i for i in reservation.instances if i.shown <= time.monotonic()]
+        reservation.instances = [i for i in reservation.instances if not hides or i.shown <= time.monotonic()]
     return [reservation for reservation in found if reservation.instances]
 
 
@@ -248,8 +239,8 @@ def instances_of(backend):
 
 def delete_unused_group(backend, name=None, group_id=None):
     for instance in instances_of(backend):
-        groups = instance.security_groups or []
-        if instance.state != "terminated" and any(group_id == g.id or name == g.name for g in groups):
+        groups = [] if instance.state == "terminated" else instance.security_groups or []
+        if any(group_id == g.id or name == g.name for g in groups):
             raise DependencyViolationError(f"resource {group_id or name} has a dependent object")
     return delete_group(backend, name, group_id)
 
@@ -292,22 +283,20 @@ class Faults:
         """The first fault that is about a call, which uses it up by one."""
         with self.lock:
             self.calls.append(call)
-            for fault in self.list:
-                if all(fault.get(key) in (None, "*", value) for key, value in call.items()):
-                    if fault["count"] == 1:
-                        self.list.remove(fault)
-                    fault["count"] = max(0, fault["count"] - 1)
-                    return fault
-        return None
+            meant = (f for f in self.list if all(f.get(key) in (None, "*", value) for key, value in call.items()))
+            if fault := next(meant, None):
+                if fault["count"] == 1:
+                    self.list.remove(fault)
+                fault["count"] = max(0, fault["count"] - 1)
+            return fault
 
 
 def describe(environ, body):
     """What a call is about."""
     scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     region, service = scope.groups() if scope else ("us-east-1", "unknown")
-    form = {}
-    if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", ""):
-        form = dict(urllib.parse.parse_qsl(body.decode()))
+    is_form = "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", "")
+    form = dict(urllib.parse.parse_qsl(body.decode())) if is_form else {}
     target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
     action = form.get("Action") or target or f"{service}:{environ['REQUEST_METHOD']}"
     call = {"service": service, "action": action, "region": region}
@@ -335,9 +324,8 @@ def refusal(service, fault):
 
 
 def all_instances():
-    for regions in list(ec2_backends.values()):
-        for backend in list(regions.values()):
-            yield from instances_of(backend)
+    backends = [backend for regions in list(ec2_backends.values()) for backend in list(regions.values())]
+    return [instance for backend in backends for instance in instances_of(backend)]
 
 
 def interrupt(instance):
@@ -367,17 +355,18 @@ class Server:
             return list(self.faults.calls)
         if path == "instances":
             return [{"instance": i.id, "region": i.region_name, "host": i.machine.number, "address": i.machine.address,
-                     "state": i.state, "pending": pending(i), "users": USERS, "user_data_log": i.machine.log,
+                     "state": i.state, "pending": pending(i), "subnet": i.subnet_id, "public_ip": i.public_ip, "users": USERS,
+                     "user_data_log": i.machine.log, "groups": [group.name for group in i.security_groups or []],
                      "tags": {tag["key"]: tag["value"] for tag in i.get_tags()}} for i in all_instances()]
         instance = next((i for i in all_instances() if i.id == wanted["instance"]), None)
-        act = {"interrupt": lambda: interrupt(instance), "remove": lambda: instance.terminate(),
-               "crash": lambda: instance.machine.off()}.get(path)
-        if instance is None or act is None:
+        acts = {"interrupt": interrupt, "remove": Instance.terminate, "crash": lambda instance: instance.machine.off()}
+        if instance is None or path not in acts:
             raise ValueError(f"no {path} of {wanted}")
-        act()
+        acts[path](instance)
         return {"instance": instance.id, "state": instance.state}
 
     def __call__(self, environ, reply):
+        calling.action, calling.unseen = None, 0
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"].startswith("/testbed/"):
             try:
@@ -395,10 +384,7 @@ class Server:
             return [text.encode()]
         environ["wsgi.input"] = io.BytesIO(body)
         calling.action, calling.unseen = call["action"], fault.get("unseen", 0)
-        try:
-            answer = self.moto(environ, reply)
-        finally:
-            calling.action, calling.unseen = None, 0
+        answer = self.moto(environ, reply)
         if fault.get("lost"):
             environ["werkzeug.socket"].shutdown(2)
         return answer

@@ -38,7 +38,11 @@ const QUOTA: &[&str] = &[
     "ResourceLimitExceeded",
     "SecurityGroupLimitExceeded",
     "AccountLimitExceeded",
+    // AWS checks an account before it may have machines in this region.
+    "PendingVerification",
 ];
+/// What the account must accept at AWS's marketplace before an image may be used: it is about this task alone.
+const TERMS: &str = "OptInRequired";
 
 /// Returns what a code means; none where the code alone does not say.
 pub(super) fn category_of(code: &str) -> Option<Category> {
@@ -56,11 +60,18 @@ fn is_rate(code: &str) -> bool {
     matches!(code, "RequestLimitExceeded" | "BandwidthLimitExceeded")
 }
 
+/// Whether the terms of an image are not accepted yet; the same code also stands for accounts that have no EC2 at all.
+fn is_about_terms(fault: &Fault) -> bool {
+    fault.code() == TERMS && fault.to_string().to_lowercase().contains("marketplace")
+}
+
 /// Returns what a fault means.
 fn category(fault: &Fault) -> Category {
     let code = fault.code();
     if let Some(category) = category_of(code) {
         category
+    } else if is_about_terms(fault) {
+        Category::Fatal
     } else if fault.is_unknown_caller() || fault.is_forbidden() {
         Category::Auth
     } else if fault.is_throttling() {
@@ -84,11 +95,19 @@ impl From<Fault> for CloudError {
             Category::Capacity | Category::Quota => {
                 let error = Error::new(Kind::ResourcesUnavailable, fault.to_string());
                 match category {
+                    Category::Quota if fault.code() == "PendingVerification" => {
+                        error.hint("AWS is checking the account: try again later, or name another region")
+                    }
                     Category::Quota => error.hint(
                         "ask AWS for more: https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas",
                     ),
                     _ => error,
                 }
+            }
+            Category::Fatal if is_about_terms(&fault) => {
+                Error::new(Kind::PermissionDenied, fault.to_string()).hint(
+                    "accept the terms of the image there, or name another: resources.image_id",
+                )
             }
             Category::Auth
             | Category::Throttled
@@ -114,6 +133,8 @@ mod tests {
             ("SpotMaxPriceTooLow", 400, Category::Capacity),
             ("VcpuLimitExceeded", 400, Category::Quota),
             ("VpcLimitExceeded", 400, Category::Quota),
+            ("PendingVerification", 400, Category::Quota),
+            ("OptInRequired", 401, Category::Auth),
             ("RequestLimitExceeded", 503, Category::Throttled),
             ("InternalError", 500, Category::Transient),
             ("Unavailable", 503, Category::Transient),
@@ -136,5 +157,15 @@ mod tests {
             };
             assert_eq!(CloudError::from(fault).category, expected, "{code}");
         }
+        let terms = Fault::Refused {
+            code: "OptInRequired".to_owned(),
+            message: "In order to use this AWS Marketplace product you need to accept terms and subscribe.".to_owned(),
+            status: 401,
+            action: "RunInstances".to_owned(),
+            after_silence: false,
+        };
+        let refusal = CloudError::from(terms);
+        assert_eq!(refusal.category, Category::Fatal);
+        assert!(refusal.error.hints()[0].contains("image_id"));
     }
 }

@@ -102,7 +102,7 @@ impl Aws {
     pub(super) fn new(paths: &Paths, settings: Settings, catalogs: Catalogs) -> Self {
         let keep = Keep::new(paths.state());
         Self {
-            caller: Caller::new(paths.home()),
+            caller: Caller::of_profile(paths.home(), settings.profile.clone()),
             settings: Arc::new(settings),
             reach: Reach {
                 keep: keep.clone(),

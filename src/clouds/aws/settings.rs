@@ -9,9 +9,10 @@ use crate::base::ids::clip;
 use crate::base::{Error, Kind, Result};
 
 /// Keys that mean something here.
-const OBEYED: [&str; 9] = [
+const OBEYED: [&str; 10] = [
     "disk_encrypted",
     "labels",
+    "profile",
     "remote_identity",
     "security_group_name",
     "ssh_proxy_command",
@@ -21,12 +22,11 @@ const OBEYED: [&str; 9] = [
     "vpc_names",
 ];
 /// Keys that SkyPilot knows, accepted here.
-const ACCEPTED: [&str; 9] = [
+const ACCEPTED: [&str; 8] = [
     "capabilities",
     "enforce_tags",
     "post_provision_runcmd",
     "prioritize_reservations",
-    "profile",
     "specific_reservations",
     "use_ssm",
     "vpc_name",
@@ -36,6 +36,8 @@ const ACCEPTED: [&str; 9] = [
 /// What the operator chose for AWS.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Settings {
+    /// The profile of `~/.aws/config` that calls are made with; none = as the environment says.
+    pub(super) profile: Option<String>,
     /// Names (tag `Name`) of the VPC: the first that a region has; empty = the default VPC.
     pub(super) vpcs: Vec<String>,
     /// Names (tag `Name`) of subnets; empty = any.
@@ -89,6 +91,7 @@ impl Settings {
                 "security_group_name" => settings.groups = reader.rules(key, value)?,
                 "use_internal_ips" => settings.internal = reader.flag(key, value)?,
                 "ssh_proxy_command" => settings.proxy = reader.by_region(key, value)?,
+                "profile" => settings.profile = Some(reader.text(key, value)?),
                 "ssh_user" => settings.user = Some(reader.text(key, value)?),
                 "disk_encrypted" => settings.encrypted = reader.flag(key, value)?,
                 "labels" => settings.labels = reader.mapping(key, value)?,
@@ -255,12 +258,13 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let settings = read(&json!({
-            "vpc_name": "v", "subnet_names": ["a", "b"], "use_internal_ips": true, "ssh_user": "admin",
+            "profile": "work", "vpc_name": "v", "subnet_names": ["a", "b"], "use_internal_ips": true, "ssh_user": "admin",
             "security_group_name": [{"train-*": "locked"}, {"*": "open"}],
             "ssh_proxy_command": {"us-east-1": "ssh -W %h:%p jump"}, "disk_encrypted": true,
             "labels": {"team": "x"}, "remote_identity": [{"a": "SERVICE_ACCOUNT"}, {"b": "mine"}, {"*": "NO_UPLOAD"}],
         }))
         .expect("valid");
+        assert_eq!(settings.profile.as_deref(), Some("work"));
         assert_eq!(settings.vpcs, ["v"]);
         assert!(settings.internal && settings.encrypted);
         assert_eq!(settings.group("train-1"), Some("locked"));
