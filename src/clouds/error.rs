@@ -83,7 +83,7 @@ impl From<Error> for CloudError {
             Kind::Unreachable | Kind::Timeout => Category::Transient,
             Kind::NotFound => Category::NotFound,
             Kind::Conflict => Category::Conflict,
-            Kind::Unauthenticated | Kind::PermissionDenied => Category::Auth,
+            Kind::Unauthenticated | Kind::PermissionDenied | Kind::NoCloudAccess => Category::Auth,
             Kind::InvalidConfig => Category::Configuration,
             Kind::Invalid
             | Kind::Usage
@@ -94,7 +94,6 @@ impl From<Error> for CloudError {
             | Kind::ClusterNotUp
             | Kind::ResourcesMismatch
             | Kind::ResourcesUnavailable
-            | Kind::NoCloudAccess
             | Kind::NotSupported
             | Kind::TooLarge
             | Kind::VersionMismatch
