@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio_util::task::TaskTracker;
 
 use super::Standing;
 use super::share::Deed;
 use crate::api::agent::{AGENT_DEVICES, AGENT_TOKEN};
+use crate::api::versions::AGENT_PROTOCOL;
 use crate::base::ids::NodeRank;
 use crate::base::{Error, Kind, Result};
 use crate::sys::process;
@@ -24,6 +26,16 @@ const AGENT_DEADLINE: Duration = Duration::from_secs(30);
 const EXIT_DEADLINE: Duration = Duration::from_secs(10);
 /// Prefixes of the server's variables that a node must not see.
 const NOT_INHERITED: &[&str] = &["SKY", "AWS_", "AZURE_", "GOOGLE_", "KUBECONFIG"];
+
+/// How a node's agent answers.
+enum Agent {
+    /// As this release does.
+    Ours,
+    /// As an older one does: its process.
+    Older(u32),
+    /// Not at all.
+    None,
+}
 
 /// A node's directory.
 pub(crate) struct Node {
@@ -103,15 +115,27 @@ impl Node {
         AgentClient::new(Arc::new(Local::new(self.socket())))
     }
 
-    /// Starts its agent unless one answers. Callers that race start one: the lock decides.
+    /// Asks its agent.
+    async fn agent(&self) -> Agent {
+        match self.client().info().await {
+            Ok(info) if info.protocol < AGENT_PROTOCOL => Agent::Older(info.pid),
+            Ok(_) => Agent::Ours,
+            Err(_) => Agent::None,
+        }
+    }
+
+    /// Starts its agent unless one answers; one of an older release is replaced, and its jobs go on. Callers that race start
+    /// one: the lock decides.
     pub(crate) async fn ensure_agent(&self, reapers: &TaskTracker) -> Result<()> {
-        if self.client().info().await.is_ok() {
+        if matches!(self.agent().await, Agent::Ours) {
             return Ok(());
         }
         let path = self.dir.join("start.lock");
         let lock = blocking(move || FileLock::acquire_within(&path, AGENT_DEADLINE)).await?;
-        if self.client().info().await.is_ok() {
-            return Ok(());
+        match self.agent().await {
+            Agent::Ours => return Ok(()),
+            Agent::Older(pid) => retire(pid).await?,
+            Agent::None => {}
         }
         let dir = self.dir.clone();
         let mut started = blocking(move || start_agent(&dir, &lock)).await?;
@@ -150,6 +174,23 @@ impl Node {
         }
         fs::write_atomic(&self.stopped_mark(), b"", 0o600)
     }
+}
+
+/// Ends an agent, but not its jobs: their supervisors hold them until the next agent takes them up.
+async fn retire(pid: u32) -> Result<()> {
+    let Some(agent) = process::identity(pid) else {
+        return Ok(());
+    };
+    tracing::info!(pid, "replacing an agent of an older release");
+    process::signal(agent, Signal::TERM);
+    tokio::time::timeout(EXIT_DEADLINE, wait_exit(pid))
+        .await
+        .unwrap_or_else(|_| {
+            Err(Error::new(
+                Kind::Timeout,
+                format!("the agent of an older release (process {pid}) did not end"),
+            ))
+        })
 }
 
 /// Runs what blocks where it may.

@@ -38,4 +38,5 @@ mod team;
 mod terminal;
 mod testbed;
 mod trouble;
+mod upgrade;
 mod world;
