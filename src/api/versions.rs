@@ -9,7 +9,7 @@ pub(crate) const MIN_API_VERSION: u32 = 24;
 /// The SkyPilot release whose API we announce, in the place where its clients compare releases.
 pub(crate) const COMPATIBLE_RELEASE: &str = "0.14.1";
 /// The number of the server-to-agent protocol; server and agent are the same file, a mismatch replaces the agent.
-pub(crate) const AGENT_PROTOCOL: u32 = 2;
+pub(crate) const AGENT_PROTOCOL: u32 = 3;
 
 /// Header with the speaker's API number.
 pub(crate) const API_VERSION_HEADER: &str = "x-skypilot-api-version";

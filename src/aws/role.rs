@@ -142,7 +142,7 @@ async fn exchange(
     params: &Params,
     source: Option<&Credentials>,
 ) -> Result<Credentials, Fault> {
-    let mut tries = Tries::of(action);
+    let mut tries = Tries::short(action);
     loop {
         match exchange_once(aws, region, action, params, source).await {
             Err(fault) if tries.again(&fault).await => {}

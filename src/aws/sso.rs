@@ -84,7 +84,7 @@ pub(super) async fn credentials(
     let token = token(aws, name, session.unwrap_or(&start_url))?;
     let endpoint = env::var("AWS_ENDPOINT_URL_SSO")
         .unwrap_or_else(|| format!("https://portal.sso.{region}.{}", domain(&region)));
-    let mut tries = Tries::of("GetRoleCredentials");
+    let mut tries = Tries::short("GetRoleCredentials");
     let bytes = loop {
         match ask(aws, &endpoint, (&account, &role), &token).await {
             Ok(bytes) => break bytes,

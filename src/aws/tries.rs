@@ -9,6 +9,8 @@ use crate::sys::{env, random};
 
 /// The time of a call with all its attempts.
 const WHOLE: Duration = Duration::from_secs(90);
+/// The same for calls that others wait for.
+const SHORT: Duration = Duration::from_secs(20);
 /// The pause after the first attempt, at most; it doubles each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
@@ -26,6 +28,8 @@ pub(super) struct Tries<C> {
     attempt: u32,
     /// How many there may be.
     most: u32,
+    /// How long they may take.
+    whole: Duration,
     /// Whether credentials were read anew for it.
     renewed: bool,
     /// Whether an attempt had no answer, so that it may have taken effect.
@@ -42,8 +46,17 @@ impl<C: fmt::Display> Tries<C> {
             most: env::var("AWS_MAX_ATTEMPTS")
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(ATTEMPTS),
+            whole: WHOLE,
             renewed: false,
             silence: false,
+        }
+    }
+
+    /// Begins for a call that gives credentials: everybody who calls waits for it.
+    pub(super) fn short(call: C) -> Self {
+        Self {
+            whole: SHORT,
+            ..Self::of(call)
         }
     }
 
@@ -62,7 +75,9 @@ impl<C: fmt::Display> Tries<C> {
     pub(super) async fn again(&mut self, fault: &Fault) -> bool {
         self.attempt += 1;
         let pause = pause(self.attempt);
-        if !fault.is_passing() || self.attempt >= self.most || self.begun.elapsed() + pause > WHOLE
+        if !fault.is_passing()
+            || self.attempt >= self.most
+            || self.begun.elapsed() + pause > self.whole
         {
             return false;
         }

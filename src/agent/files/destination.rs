@@ -78,7 +78,7 @@ impl Destination {
         let Some(link) = &self.link else {
             return Ok(());
         };
-        if self.is_open(link) {
+        if self.is_open(link) || real(link).is_some_and(|real| real == self.path) {
             return Ok(());
         }
         let complaint = match self.make(link) {
@@ -110,6 +110,22 @@ impl Destination {
         }
         std::fs::create_dir_all(link.parent().unwrap_or(link))?;
         std::os::unix::fs::symlink(&self.path, link)
+    }
+}
+
+/// Returns where a path would really be, whatever it is itself: below the link of another mount, that is in the home.
+fn real(path: &Path) -> Option<PathBuf> {
+    let mut rest = vec![path.file_name()?];
+    let mut above = path.parent()?;
+    loop {
+        match above.canonicalize() {
+            Ok(real) => return Some(rest.iter().rev().fold(real, |real, name| real.join(name))),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                rest.push(above.file_name()?);
+                above = above.parent()?;
+            }
+            Err(_) => return None,
+        }
     }
 }
 
@@ -188,6 +204,16 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("full/of")).expect("made");
         assert!(matches!(open("full"), (Err(_), false)));
         assert!(dir.path().join("full/of").is_dir());
+        // A mount below another one is where that one leads.
+        std::fs::create_dir_all(home.join(OUTSIDE)).expect("made");
+        let inner = format!("{}/a/b/sub/x", dir.path().display());
+        let inner = destination(&home, true, &inner).expect("permitted");
+        std::fs::create_dir_all(inner.path.ancestors().nth(2).expect("the outer one"))
+            .expect("made");
+        for _ in 0..2 {
+            inner.open().expect("it is there already");
+            std::fs::create_dir_all(&inner.path).expect("a directory, not a link to itself");
+        }
         std::os::unix::fs::symlink("/elsewhere", dir.path().join("link")).expect("made");
         assert!(matches!(open("link"), (Err(_), false)));
     }

@@ -77,12 +77,28 @@ pub(super) async fn end(
     }
     let alive = |machines: &[Machine]| ids(machines.iter().filter(|m| ALIVE.contains(&m.state())));
     terminate(ec2, &alive(&all)).await?;
-    let mut hidden = keep.fresh(set, UNSEEN)?;
-    hidden.retain(|(rank, _)| is_meant(*rank) && all.iter().all(|m| rank_of(m) != Some(*rank)));
-    let late = appear(ec2, hidden).await?;
+    let late = late(ec2, keep, set, is_meant, &all).await?;
     terminate(ec2, &alive(&late)).await?;
     all.extend(late);
     Ok(all)
+}
+
+/// Returns the machines of some ranks of a set that are not among those `shown`, as soon as EC2 shows them.
+pub(super) async fn late(
+    ec2: &Ec2,
+    keep: &Keep,
+    set: &str,
+    is_meant: impl Fn(NodeRank) -> bool,
+    shown: &[Machine],
+) -> CloudResult<Vec<Machine>> {
+    let mut hidden = keep.fresh(set, UNSEEN)?;
+    // The machine of an earlier life may have the same tags.
+    let is_its = |machine: &Machine, rank, call: &Asked| match call.made {
+        Some(_) => call.has_made(&machine.instance_id),
+        None => rank_of(machine) == Some(rank) && ALIVE.contains(&machine.state()),
+    };
+    hidden.retain(|(rank, call)| is_meant(*rank) && !shown.iter().any(|m| is_its(m, *rank, call)));
+    appear(ec2, hidden).await
 }
 
 /// Waits for machines that were asked for so recently that EC2 may not show them yet; returns those that it comes to show.

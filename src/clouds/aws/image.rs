@@ -87,7 +87,11 @@ async fn newest(ec2: &Ec2, set: &NodeSet) -> CloudResult<String> {
         Some("Trainium" | "Trainium2" | "Inferentia" | "Inferentia2") => &NEURON,
         Some(_) => &NVIDIA,
     };
-    for name in names {
+    let names = names
+        .iter()
+        .map(|name| for_arch(name, set.offer.arch.as_deref()));
+    let names: Vec<String> = names.collect();
+    for name in &names {
         if let Some(id) = ec2.parameter(name).await? {
             return Ok(id);
         }
@@ -99,6 +103,14 @@ async fn newest(ec2: &Ec2, set: &NodeSet) -> CloudResult<String> {
     );
     let error = Error::new(Kind::NotFound, what).hint("name one in the task: resources.image_id");
     Err(CloudError::new(Category::Configuration, error))
+}
+
+/// Returns the name of an image of Intel's kind as it is for an architecture.
+fn for_arch(name: &str, arch: Option<&str>) -> String {
+    match arch {
+        Some("arm64") => name.replace("amd64", "arm64").replace("x86_64", "arm64"),
+        _ => name.to_owned(),
+    }
 }
 
 /// Returns who logs in to machines of an image.
@@ -154,5 +166,19 @@ fn disk(tier: Option<&str>) -> (&'static str, Option<u32>, Option<u32>) {
         Some("high" | "best") => ("gp3", Some(7000), Some(437)),
         Some("ultra") => ("io2", Some(20000), None),
         Some(_) | None => ("gp3", Some(3500), Some(218)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arm_has_images_of_its_own() {
+        assert_eq!(for_arch(PLAIN[0], Some("x86_64")), PLAIN[0]);
+        for name in PLAIN.iter().chain(&NVIDIA) {
+            let other = for_arch(name, Some("arm64"));
+            assert!(other.contains("arm64") && other != *name, "{other}");
+        }
     }
 }

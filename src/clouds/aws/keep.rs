@@ -27,6 +27,9 @@ use crate::transport::ssh;
 /// How long making a key may take in another request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a call may go on, with all its attempts, after it was noted.
+const CALL: Duration = Duration::from_secs(120);
+
 /// The directory. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Keep {
@@ -63,7 +66,7 @@ pub(super) struct Asked {
     pub(super) subnet: String,
     /// Its token.
     pub(super) token: String,
-    /// When.
+    /// When it was made, or answered.
     at: Moment,
     /// The machine; none while there is no answer.
     pub(super) made: Option<String>,
@@ -84,6 +87,7 @@ impl Asked {
     pub(super) fn made(self, id: &str) -> Self {
         Self {
             made: Some(id.to_owned()),
+            at: Moment::now(),
             ..self
         }
     }
@@ -93,9 +97,15 @@ impl Asked {
         self.made.as_deref() == Some(id)
     }
 
-    /// Whether it is not older than this.
+    /// Whether it may have been answered so short a time ago.
     pub(super) fn is_fresh(&self, most: Duration) -> bool {
-        Moment::now().since(self.at) <= most
+        let now = Moment::now();
+        let most = match self.made {
+            Some(_) => most,
+            None => most + CALL,
+        };
+        // One of the future was noted by another clock.
+        now.since(self.at) <= most && self.at.since(now) <= most
     }
 }
 

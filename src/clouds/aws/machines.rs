@@ -11,7 +11,7 @@ use crate::clouds::{Category, CloudError, CloudResult, NodeSet, Observed, Standi
 
 use super::ec2::{ALIVE, Ec2, GONE, Machine, Reason};
 use super::fault::category_of;
-use super::keep::Keep;
+use super::keep::{Asked, Keep};
 use super::{RANK_TAG, SERVER_TAG, SET_TAG};
 
 /// How long machines may take to run.
@@ -188,6 +188,12 @@ pub(super) async fn observe(ec2: &Ec2, keep: &Keep, set: &NodeSet) -> CloudResul
         (gone, _) = by_rank(find_all(ec2, &server, &set.name, &GONE).await?);
         hidden = keep.fresh(&set.name, UNSEEN)?;
     }
+    // One that is gone may be that of an earlier life.
+    let is_awaited = |rank: NodeRank, gone: Option<&Machine>| {
+        let made_that = |call: &Asked| gone.is_some_and(|m| call.has_made(&m.instance_id));
+        let mut calls = hidden.iter();
+        calls.any(|(of, call)| *of == rank && !made_that(call))
+    };
     let observed = |rank| {
         let rank = NodeRank(rank);
         match (found.get(&rank), gone.get(&rank)) {
@@ -198,10 +204,8 @@ pub(super) async fn observe(ec2: &Ec2, keep: &Keep, set: &NodeSet) -> CloudResul
                 },
                 why: why(machine),
             },
-            (None, None) if hidden.iter().any(|(of, _)| *of == rank) => Observed {
-                standing: Standing::Running,
-                why: Some("it is so new that EC2 may not show it yet".to_owned()),
-            },
+            // It is so new that EC2 may not show it yet.
+            (None, gone) if is_awaited(rank, gone) => Standing::Running.into(),
             (None, gone) => Observed {
                 standing: Standing::Gone,
                 why: gone.and_then(why),

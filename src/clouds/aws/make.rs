@@ -83,7 +83,10 @@ impl Maker<'_> {
         let here = machines.values().next().map(|m| m.zone().to_owned());
         // Where an earlier call may have made some, the same tokens find them.
         let before = self.keep.calls(&self.set.name)?;
-        let before = before.iter().find(|(rank, _)| missing.contains(rank));
+        let is_open = |call: &Asked| call.is_fresh(UNSEEN);
+        let before = before
+            .iter()
+            .find(|(rank, call)| missing.contains(rank) && is_open(call));
         let preferred = before.map(|(_, call)| call.subnet.as_str());
         let plan = self.plan(here.as_deref(), preferred).await?;
         let mut refusals: Vec<(String, CloudError)> = Vec::new();
@@ -140,7 +143,10 @@ impl Maker<'_> {
                 }
                 Err(fault) => {
                     // What it may have made, or a call before it, is to be found out still.
-                    if !fault.leaves_open() && !before.is_some_and(|b| b.is_fresh(UNSEEN)) {
+                    if fault.leaves_open() {
+                        // It may have been the last attempt that worked.
+                        note(Some(Asked::now(&subnet.id, &token, before.as_ref())))?;
+                    } else if !before.is_some_and(|b| b.is_fresh(UNSEEN)) {
                         note(None)?;
                     }
                     return Err(fault.into());

@@ -64,6 +64,15 @@ const USER_TAG: &str = "sky-login";
 /// How long a machine may take to start an agent.
 const START: Duration = Duration::from_secs(60);
 
+/// States of machines that are not about to run any more.
+const BEGUN: [&str; 5] = [
+    "running",
+    "stopping",
+    "stopped",
+    "shutting-down",
+    "terminated",
+];
+
 /// The cloud. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Aws {
@@ -340,7 +349,12 @@ impl Cloud for Aws {
     fn stop<'a>(&'a self, set: &'a NodeSet) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
             let ec2 = self.ec2_of(set)?;
-            let found = find_all(&ec2, &self.keep.server()?, &set.name, &ALIVE).await?;
+            let mut found = find_all(&ec2, &self.keep.server()?, &set.name, &ALIVE).await?;
+            let late = end::late(&ec2, &self.keep, &set.name, |_| true, &found).await?;
+            found.extend(late.into_iter().filter(|m| ALIVE.contains(&m.state())));
+            let pending = found.iter().filter(|m| m.state() == "pending");
+            // EC2 stops what runs, not what is about to.
+            wait_for(&ec2, &ids(pending), &BEGUN).await?;
             let on: Vec<&Machine> = found
                 .iter()
                 .filter(|m| matches!(m.state(), "running" | "pending"))
@@ -362,9 +376,13 @@ impl Cloud for Aws {
 
     fn terminate_stray<'a>(&'a self, name: &'a str) -> BoxFuture<'a, CloudResult<()>> {
         Box::pin(async move {
+            let mut ended = Ok(());
             for region in self.keep.regions()? {
-                end::remove(&self.ec2(&region), &self.keep, name).await?;
+                let removed = end::remove(&self.ec2(&region), &self.keep, name).await;
+                // A region that is closed to us keeps no machine of another one alive.
+                ended = ended.and(removed);
             }
+            ended?;
             self.keep.forget(name);
             Ok(())
         })
@@ -376,9 +394,22 @@ impl Cloud for Aws {
 
     fn owned(&self) -> BoxFuture<'_, CloudResult<Vec<String>>> {
         Box::pin(async move {
-            let mut sets = Vec::new();
-            for region in self.keep.regions()? {
-                sets.extend(self.sets_in(&region).await?);
+            let (mut sets, mut refusals) = (Vec::new(), Vec::new());
+            let regions = self.keep.regions()?;
+            for region in &regions {
+                match self.sets_in(region).await {
+                    Ok(found) => sets.extend(found),
+                    Err(refusal) => {
+                        tracing::warn!(region, error = %refusal, "cannot list the machines of a region");
+                        refusals.push(refusal);
+                    }
+                }
+            }
+            // One region may be closed to us; where all are, nothing is known.
+            if refusals.len() == regions.len()
+                && let Some(refusal) = refusals.pop()
+            {
+                return Err(refusal);
             }
             sets.sort();
             sets.dedup();
